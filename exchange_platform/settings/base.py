@@ -1,0 +1,154 @@
+"""Settings shared by every environment. Secrets and addresses come from the environment through `env` alone."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from exchange_platform.settings import env
+from exchange_platform.settings.database import ENGINE_ROLE, TENANT_ROLE, database_settings, role_url
+from exchange_platform.settings.logs import configure_structlog, logging_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+STACK_HOME = Path(env.text("STACK_HOME", str(BASE_DIR / "var"))).resolve()
+
+SECRET_KEY: str = env.text("SECRET_KEY")
+FIELD_ENCRYPTION_KEY: str = env.key_32_bytes("FIELD_ENCRYPTION_KEY")
+DEBUG: bool = False
+ALLOWED_HOSTS: list[str] = env.names("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+
+INSTALLED_APPS: list[str] = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "channels",
+    "exchange_platform",
+    "institutions",
+    "markets",
+    "wallet",
+    "orders",
+    "matching",
+    "risk",
+    "notifications",
+    "api",
+]
+
+# Under ASGI every stock middleware costs thread hops on each request, so the API runs without any: it authenticates in
+# api.auth and knows neither sessions nor cookies. Pages bring their own when they come.
+MIDDLEWARE: list[str] = []
+
+ROOT_URLCONF = "exchange_platform.urls"
+ASGI_APPLICATION = "exchange_platform.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# DATABASE_URL is the bootstrap and maintenance login. The engine sees all tenants; the tenants' role is bound by row-level
+# security. Migrations and partitions run as maintenance: manage.py sets EXCHANGE_DB_ROLE for the commands that need it.
+DATABASE_URL: str = env.text("DATABASE_URL")
+ENGINE_DATABASE_URL: str = role_url(DATABASE_URL, ENGINE_ROLE)
+TENANT_DATABASE_URL: str = role_url(DATABASE_URL, TENANT_ROLE)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": database_settings(DATABASE_URL if env.text("EXCHANGE_DB_ROLE", "engine") == "maintenance" else ENGINE_DATABASE_URL),
+    "tenant": database_settings(TENANT_DATABASE_URL),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL: str = env.text("REDIS_URL")
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "exchange"},
+}
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    # The default layer drops messages when a consumer's queue is full; this one pushes.
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}},
+}
+
+AUTH_USER_MODEL = "institutions.User"
+AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Exchange API",
+    "DESCRIPTION": "Orders, market data and balances of the exchange.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+SIMPLE_JWT: dict[str, Any] = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
+    "SIGNING_KEY": SECRET_KEY,
+    "UPDATE_LAST_LOGIN": False,
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_RESULT_BACKEND = REDIS_URL
+CELERY_RESULT_EXPIRES = 3600
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {"visibility_timeout": 600, "socket_connect_timeout": 5, "socket_keepalive": True}
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_QUEUES = {"background": {"exchange": "background", "routing_key": "background"}}
+CELERY_TASK_DEFAULT_QUEUE = "background"
+CELERY_TASK_DEFAULT_EXCHANGE = "background"
+CELERY_TASK_DEFAULT_ROUTING_KEY = "background"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_BEAT_SCHEDULE_FILENAME = str(STACK_HOME / "celery" / "beat-schedule")
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "run-reconciliation": {"task": "orders.tasks.run_reconciliation", "schedule": 300.0},
+    "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
+    "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
+}
+
+LOG_LEVEL: str = env.text("LOG_LEVEL", "WARNING").upper()
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING: dict[str, Any] = logging_settings(LOG_LEVEL)
+configure_structlog()

@@ -1,0 +1,8 @@
+"""Doors by name: every path of the exchange is included from the app that serves it."""
+
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("django_prometheus.urls")),
+    path("api/v1/", include("api.rest.urls")),
+]

@@ -1,0 +1,208 @@
+"""Orders, trades and what the engine keeps about its own progress.
+
+Most tables here are written by `orders.intake` and `orders.settlement` in bulk SQL, never through the ORM; the models serve
+reading. Partitioned tables are partitioned by month of a UUIDv7, whose first 48 bits are milliseconds since 1970.
+"""
+
+from django.db import models
+from django.db.models import Q
+
+from exchange_platform.db import Amount
+from orders.lifecycle import Status
+
+STATUS_CHOICES = [(s.value, s.value) for s in Status]
+
+
+class Order(models.Model):
+    """An order as it stands. Amounts: quantities in base, `filled_quote` and BUY `held` in quote, SELL `held` in base.
+
+    `price` of a market order is null; what it was bounded by is `protection_price`. `held` is exactly what the order still
+    reserves of its account's balance. `sequence` is the engine sequence of its last change, `priority_sequence` of when it took
+    its place in the queue.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    account_id = models.BigIntegerField()
+    symbol_id = models.IntegerField()
+    client_order_id = models.CharField(max_length=100)
+    side = models.CharField(max_length=4)
+    order_type = models.CharField(max_length=20)
+    time_in_force = models.CharField(max_length=3)
+    self_trade_prevention = models.CharField(max_length=13)
+    reduce_only = models.BooleanField(default=False)
+    status = models.CharField(max_length=16, choices=STATUS_CHOICES)
+    quantity = Amount(null=True)
+    quote_quantity = Amount(null=True)
+    price = Amount(null=True)
+    protection_price = Amount(null=True)
+    stop_price = Amount(null=True)
+    trigger_source = models.CharField(max_length=9, null=True)
+    expire_at = models.DateTimeField(null=True)
+    filled_quantity = Amount(default=0)
+    filled_quote = Amount(default=0)
+    prevented_quantity = Amount(default=0)
+    fee = Amount(default=0)
+    held = Amount(default=0)
+    maker_fee_rate = models.DecimalField(max_digits=9, decimal_places=8)
+    taker_fee_rate = models.DecimalField(max_digits=9, decimal_places=8)
+    reason = models.CharField(max_length=32, null=True)
+    exchange_order_id = models.CharField(max_length=64, null=True)
+    sequence = models.BigIntegerField(default=0)
+    priority_sequence = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "orders_order"
+
+
+class OrderKey(models.Model):
+    """Idempotency, for ever: one order per account and client_order_id. Unpartitioned, so that the database can enforce it."""
+
+    pk = models.CompositePrimaryKey("account_id", "client_order_id")
+    account_id = models.BigIntegerField()
+    client_order_id = models.CharField(max_length=100)
+    order_id = models.UUIDField()
+    fingerprint = models.BinaryField()
+
+
+class OpenOrder(models.Model):
+    """The orders that have not ended: what recovery loads, and lists and cancel-all look at. Keeps updates of orders HOT."""
+
+    pk = models.CompositePrimaryKey("symbol_id", "order_id")
+    symbol_id = models.IntegerField()
+    order_id = models.UUIDField()
+    account_id = models.BigIntegerField(db_index=True)
+
+
+class Transition(models.Model):
+    """A change of an order's status: engine sequence (0: intake), cause, actor. Append-only."""
+
+    pk = models.CompositePrimaryKey("order_id", "sequence", "to_status")
+    order_id = models.UUIDField()
+    sequence = models.BigIntegerField()
+    from_status = models.CharField(max_length=16, null=True)
+    to_status = models.CharField(max_length=16)
+    cause = models.CharField(max_length=32)
+    actor = models.CharField(max_length=80)
+    request_id = models.CharField(max_length=40, null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "orders_transition"
+
+
+class Trade(models.Model):
+    """Two orders met. `number` counts the symbol's trades from 1 without a gap. Fees are in the asset each side received."""
+
+    id = models.UUIDField(primary_key=True)
+    symbol_id = models.IntegerField()
+    number = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    price = Amount()
+    quantity = Amount()
+    taker_side = models.CharField(max_length=4)
+    maker_order_id = models.UUIDField()
+    taker_order_id = models.UUIDField()
+    maker_account_id = models.BigIntegerField()
+    taker_account_id = models.BigIntegerField()
+    maker_fee = Amount()
+    taker_fee = Amount()
+    executed_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "orders_trade"
+
+
+class Amend(models.Model):
+    """A change of price or quantity under way, with the extra it holds; then what became of it."""
+
+    id = models.UUIDField(primary_key=True)
+    order_id = models.UUIDField(db_index=True)
+    account_id = models.BigIntegerField()
+    symbol_id = models.IntegerField()
+    price = Amount()
+    quantity = Amount()
+    extra_held = Amount(default=0)
+    status = models.CharField(max_length=8, default="PENDING")  # PENDING, APPLIED, REFUSED
+    code = models.CharField(max_length=32, null=True)
+    actor = models.CharField(max_length=80)
+    created_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=["PENDING", "APPLIED", "REFUSED"]), name="amend_status_known"),
+            models.CheckConstraint(condition=Q(extra_held__gte=0, extra_held__lt=10**20), name="amend_extra_not_negative"),
+            models.CheckConstraint(condition=Q(status="PENDING") | Q(extra_held=0), name="amend_decided_holds_nothing"),
+        ]
+        indexes = [models.Index(fields=["order_id"], condition=Q(status="PENDING"), name="amend_pending")]
+
+
+class Inbox(models.Model):
+    """Commands for the matching workers: one row per intake batch and symbol, deleted by the settlement that processed it."""
+
+    symbol_id = models.IntegerField(db_index=True)
+    commands = models.IntegerField()
+    payload = models.BinaryField()
+
+
+class Shard(models.Model):
+    """The lease on a shard of symbols. Whoever settles must hold the current epoch (fencing); times are the database's clock."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    owner = models.CharField(max_length=120)
+    epoch = models.BigIntegerField()
+    expires_at = models.DateTimeField()
+
+
+class Checkpoint(models.Model):
+    """How far a symbol's one history has come, written by every settlement.
+
+    `sequence`: last engine sequence. `chain`: hash over the command log so far. `state_hash`: of the book after it.
+    `book_sequence`: of the public book channel, counts settlements that changed the book.
+    """
+
+    symbol_id = models.IntegerField(primary_key=True)
+    shard_id = models.SmallIntegerField()
+    epoch = models.BigIntegerField(default=0)
+    sequence = models.BigIntegerField(default=0)
+    trade_number = models.BigIntegerField(default=0)
+    book_sequence = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=12)
+    chain = models.BinaryField()
+    state_hash = models.DecimalField(max_digits=20, decimal_places=0, default=0)
+    stamp_ms = models.BigIntegerField(default=0)
+    settled_at = models.DateTimeField()
+
+
+class CommandLog(models.Model):
+    """What the engine processed, in order: the commands `first_sequence` … `last_sequence` of a symbol. Append-only, chained."""
+
+    pk = models.CompositePrimaryKey("symbol_id", "first_sequence", "settled_at")
+    symbol_id = models.IntegerField()
+    first_sequence = models.BigIntegerField()
+    last_sequence = models.BigIntegerField()
+    epoch = models.BigIntegerField()
+    stamp_ms = models.BigIntegerField()
+    payload = models.BinaryField()
+    chain = models.BinaryField()
+    state_hash = models.DecimalField(max_digits=20, decimal_places=0)
+    settled_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "orders_commandlog"
+
+
+class BookLevel(models.Model):
+    """The book as readers see it: open quantity per price, written by the settlement that changed it."""
+
+    pk = models.CompositePrimaryKey("symbol_id", "side", "price")
+    symbol_id = models.IntegerField()
+    side = models.CharField(max_length=4)
+    price = Amount()
+    quantity = Amount()

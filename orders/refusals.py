@@ -1,0 +1,47 @@
+"""Why intake refuses. Codes are contract: those of `Refusal` are recorded as REJECTED orders, the others store nothing."""
+
+from exchange_platform.errors import ExchangeError
+
+
+class Refusal(ExchangeError):
+    """The order is recorded as REJECTED with this code as its reason (an amend is refused and changes nothing)."""
+
+
+class NotFound(ExchangeError):
+    code = "NOT_FOUND"
+
+
+class UnknownSymbol(ExchangeError):
+    code = "UNKNOWN_SYMBOL"
+
+
+class IdempotencyConflict(ExchangeError):
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class OrderNotOpen(ExchangeError):
+    code = "ORDER_NOT_OPEN"
+
+
+class AmendRefused(ExchangeError):
+    code = "AMEND_REFUSED"
+
+
+class ReplayedSignature(ExchangeError):
+    code = "REPLAYED_SIGNATURE"
+
+
+class NotTaken(ExchangeError):
+    """Nothing was committed; ask again after `retry_after_s`. Codes: NO_MATCHING_OWNER, OVERLOADED, DATABASE_UNAVAILABLE."""
+
+    code = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, code: str, retry_after_s: int = 1) -> None:
+        super().__init__(message, code=code, details={"retry_after": retry_after_s})
+        self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(ExchangeError):
+    """The commit may or may not have happened and nobody can be asked: the door drops the connection rather than guess."""
+
+    code = "OUTCOME_UNKNOWN"

@@ -1,0 +1,151 @@
+"""What a client may ask of intake, already parsed and authenticated, and what intake answers.
+
+Frozen values; decimals are exact and within NUMERIC(38, 18); text fields are within their lengths. The doors build them.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from exchange_platform.errors import ExchangeError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """On whose behalf: `actor` names the key or person in the history; account null: any account of the institution;
+    institution null as well: staff of the platform. `unlimited`: pre-trade limits off, except funds and frozen."""
+
+    actor: str
+    institution_id: int | None
+    account_id: int | None
+    unlimited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """A signature that works once: which key, and the SHA-256 of the signed text."""
+
+    api_key_id: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """`order_type` and `time_in_force` are normalised (POST_ONLY is LIMIT with GTX; MARKET is IOC unless FOK).
+
+    `account_id` is resolved and allowed by the door; `symbol` is canonical (BASE/QUOTE) and known to be listed."""
+
+    principal: Principal
+    account_id: int
+    symbol: str
+    client_order_id: str
+    side: str
+    order_type: str
+    time_in_force: str
+    quantity: Decimal | None = None
+    quote_quantity: Decimal | None = None
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trigger_source: str | None = None
+    expire_at: datetime | None = None
+    reduce_only: bool = False
+    self_trade_prevention: str | None = None
+    request_id: str = ""
+
+    def fingerprint(self) -> bytes:
+        """16 bytes that two requests share exactly when they ask for the same: numbers by value, not by spelling."""
+        parts = (
+            self.symbol,
+            self.side,
+            self.order_type,
+            self.time_in_force,
+            *(_plain(n) for n in (self.quantity, self.quote_quantity, self.price, self.stop_price)),
+            self.trigger_source or "",
+            self.expire_at.isoformat() if self.expire_at else "",
+            "R" if self.reduce_only else "",
+            self.self_trade_prevention or "",
+        )
+        return hashlib.sha256("\x1f".join(parts).encode()).digest()[:16]
+
+
+def _plain(value: Decimal | None) -> str:
+    if value is None:
+        return ""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Cancel one order within the principal's reach; `reason` is what the order will say."""
+
+    principal: Principal
+    order_id: UUID
+    reason: str = "USER_CANCEL"
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAll:
+    """Cancel what is open of these accounts (all symbols when `symbol` is null)."""
+
+    principal: Principal
+    account_ids: tuple[int, ...]
+    symbol: str | None = None
+    reason: str = "CANCEL_ALL"
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AmendOrder:
+    """New price, new total quantity (what is filled included), or both."""
+
+    principal: Principal
+    order_id: UUID
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+    request_id: str = ""
+
+
+Request = PlaceOrder | CancelOrder | CancelAll | AmendOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Requests of one client call, taken in order by one transaction; `nonce` is spent by its commit."""
+
+    requests: tuple[Request, ...]
+    nonce: Nonce | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The order is durable and funded (or recorded as REJECTED: `refusal` says why). `replay`: it was there before."""
+
+    order: dict[str, Any]
+    replay: bool = False
+    refusal: ExchangeError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTaken:
+    order_id: UUID
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAllTaken:
+    order_ids: tuple[UUID, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class AmendTaken:
+    order_id: UUID
+    amend_id: UUID
+    account_id: int
+
+
+Outcome = Placed | CancelTaken | CancelAllTaken | AmendTaken | ExchangeError

@@ -4,7 +4,7 @@ Frozen values; decimals are exact and within NUMERIC(38, 18); text fields are wi
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -131,21 +131,20 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelTaken:
-    order_id: UUID
-    account_id: int
+class Decided:
+    """A cancel or an amend. `decided` False: the engine has not answered within the wait, `order` is as it stands."""
+
+    order: dict[str, Any]
+    decided: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class CancelAllTaken:
-    order_ids: tuple[UUID, ...] = field(default=())
+class CancelledAll:
+    """`requested` orders were open when asked, `cancelled` of them ended by it."""
+
+    requested: int
+    cancelled: int
 
 
-@dataclass(frozen=True, slots=True)
-class AmendTaken:
-    order_id: UUID
-    amend_id: UUID
-    account_id: int
-
-
-Outcome = Placed | CancelTaken | CancelAllTaken | AmendTaken | ExchangeError
+# What `orders.desk.OrderDesk.submit` answers for each request, in order; an ExchangeError is an answer, not raised.
+Result = Placed | Decided | CancelledAll | ExchangeError

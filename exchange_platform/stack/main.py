@@ -82,7 +82,9 @@ class Stack:
 
     def _make_home(self) -> None:
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            if not self.home.exists():
+                self.home.mkdir(parents=True)
+                self.home.chmod(0o711)  # PostgreSQL's user passes through; what is inside is closed
             self.logs.mkdir(mode=0o700, exist_ok=True)
             (self.home / "celery").mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:
@@ -120,6 +122,7 @@ class Stack:
             "institutions, users, keys, symbols",
             lambda: self._supervisor.run_once(self._manage("seed_demo", "seed_demo", "--credentials", str(demo_file))),
         )
+        demo_file.chmod(0o600)
         base_url = f"http://{LOOPBACK}:{web_socket.getsockname()[1]}"
         self._step("matching, web and background processes", lambda: self._start_services(web_socket))
         self._publish(base_url, database_url, redis_url, read_json(demo_file))

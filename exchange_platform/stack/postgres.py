@@ -111,7 +111,9 @@ class EmbeddedPostgres:
             env=_environment(),
             start_new_session=True,
             umask=0o077,
-            **({"user": who.uid, "group": who.gid, "extra_groups": []} if who else {}),  # type: ignore[arg-type]
+            user=who.uid if who else None,
+            group=who.gid if who else None,
+            extra_groups=[] if who else None,
         )
         if done.returncode:
             raise StackError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")

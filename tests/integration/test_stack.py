@@ -14,7 +14,7 @@ import pytest
 
 from exchange_platform.stack.processes import is_alive
 from tests.support.servers import PROJECT
-from tests.support.stacks import RunningStack, stack_environment, stack_home, started_stack, wait_until
+from tests.support.stacks import RunningStack, stack_environment, stack_home, stack_in, started_stack, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -116,22 +116,24 @@ def test_two_stacks_run_side_by_side(running_stack: RunningStack) -> None:
         assert secrets.isdisjoint({key["secret"] for key in running_stack["api_keys"]})
 
 
-def test_ctrl_c_leaves_nothing_and_a_killed_supervisor_is_cleaned_up_after() -> None:
+def test_ctrl_c_leaves_nothing() -> None:
+    with started_stack() as stack:
+        assert stack.stop(signal.SIGINT) == 0
+
+
+def test_nothing_survives_a_killed_supervisor_and_the_next_one_says_so() -> None:
     with stack_home() as home:
-        first = RunningStack(home).wait_until_ready()
-        assert first.stop(signal.SIGINT) == 0
-
-        second = RunningStack(home).wait_until_ready()
-        pids = second.everything_of_it() - {second.process.pid}
-        second.process.kill()
-        second.process.wait()
-        wait_until(lambda: not any(is_alive(pid) for pid in pids), within_s=20, what="the children end with their supervisor")
-        assert (home / "stack.json").exists()
-
-        third = RunningStack(home).wait_until_ready()
-        assert f"supervisor pid {second.process.pid}" in third.output
-        assert {key["key"] for key in third["api_keys"]}
-        assert third.stop() == 0
+        with stack_in(home) as killed:
+            children = killed.everything_of_it() - {killed.process.pid}
+            keys = killed["api_keys"]
+            killed.process.kill()
+            killed.process.wait()
+            wait_until(lambda: not any(is_alive(pid) for pid in children), within_s=20, what="the children end with their supervisor")
+            assert (home / "stack.json").exists()
+        with stack_in(home) as successor:
+            assert f"supervisor pid {killed.process.pid}" in successor.output
+            assert {key["key"] for key in successor["api_keys"]} == {key["key"] for key in keys}
+            assert successor.stop() == 0
 
 
 def test_a_postgresql_left_by_a_killed_supervisor_is_ended_first() -> None:

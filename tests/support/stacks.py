@@ -59,7 +59,10 @@ class RunningStack:
         def ready() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"the stack ended with status {self.process.returncode}:\n{self.output}")
-            return (self.home / "stack.json").exists()
+            try:
+                return json.loads((self.home / "stack.json").read_text())["supervisor"] == self.process.pid
+            except FileNotFoundError:
+                return False
 
         try:
             wait_until(ready, within_s=within_s, what="stack.json")
@@ -153,16 +156,23 @@ def stack_home() -> Iterator[Path]:
 @contextmanager
 def started_stack(**variables: str) -> Iterator[RunningStack]:
     """A ready stack in a home of its own; stopped at the end, with the proof that nothing is left."""
-    with stack_home() as home:
-        stack = RunningStack(home, **variables)
+    with stack_home() as home, stack_in(home, **variables) as stack:
+        yield stack
+
+
+@contextmanager
+def stack_in(home: Path, **variables: str) -> Iterator[RunningStack]:
+    """As `started_stack`, in a home that the caller keeps. Whatever happens inside, the stack does not outlive the block."""
+    stack = RunningStack(home, **variables)
+    try:
+        yield stack.wait_until_ready()
+    except BaseException:
+        stack.process.terminate()
         try:
-            yield stack.wait_until_ready()
-        except BaseException:
-            stack.process.terminate()
-            try:
-                stack.process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                stack.process.kill()
-            raise
-        if stack.process.poll() is None:
-            stack.stop()
+            stack.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            stack.process.kill()
+            stack.process.wait()
+        raise
+    if stack.process.poll() is None:
+        stack.stop()

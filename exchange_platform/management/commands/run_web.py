@@ -18,8 +18,8 @@ class AbortableHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        extensions = self.scope.setdefault("extensions", {})
-        extensions[ABORT_EXTENSION] = self._abort
+        extensions: dict[str, Any] = {ABORT_EXTENSION: self._abort}
+        self.scope["extensions"] = extensions
 
     def _abort(self) -> None:
         if self.transport is not None:

@@ -118,14 +118,14 @@ class Trade(models.Model):
 
 
 class Amend(models.Model):
-    """A change of price or quantity under way, with the extra it holds; then what became of it."""
+    """A change of price or quantity under way, with the extra it holds; then what became of it. Null: that one stays."""
 
     id = models.UUIDField(primary_key=True)
     order_id = models.UUIDField(db_index=True)
     account_id = models.BigIntegerField()
     symbol_id = models.IntegerField()
-    price = Amount()
-    quantity = Amount()
+    price = Amount(null=True)
+    quantity = Amount(null=True)
     extra_held = Amount(default=0)
     status = models.CharField(max_length=8, default="PENDING")  # PENDING, APPLIED, REFUSED
     code = models.CharField(max_length=32, null=True)
@@ -173,6 +173,8 @@ class Checkpoint(models.Model):
     trade_number = models.BigIntegerField(default=0)
     book_sequence = models.BigIntegerField(default=0)
     status = models.CharField(max_length=12)
+    last_price = Amount(null=True)
+    last_traded_at = models.DateTimeField(null=True)
     chain = models.BinaryField()
     state_hash = models.DecimalField(max_digits=20, decimal_places=0, default=0)
     stamp_ms = models.BigIntegerField(default=0)

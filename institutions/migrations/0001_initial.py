@@ -9,135 +9,286 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('actor', models.CharField(max_length=80)),
-                ('action', models.CharField(max_length=60)),
-                ('subject', models.CharField(max_length=120)),
-                ('reason', models.TextField(blank=True, default='')),
-                ('before', models.JSONField(null=True)),
-                ('after', models.JSONField(null=True)),
-                ('ip', models.GenericIPAddressField(null=True)),
-                ('user_agent', models.CharField(blank=True, default='', max_length=300)),
-                ('request_id', models.CharField(blank=True, default='', max_length=40)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(auto_now_add=True, db_index=True)),
+                ("actor", models.CharField(max_length=80)),
+                ("action", models.CharField(max_length=60)),
+                ("subject", models.CharField(max_length=120)),
+                ("reason", models.TextField(blank=True, default="")),
+                ("before", models.JSONField(null=True)),
+                ("after", models.JSONField(null=True)),
+                ("ip", models.GenericIPAddressField(null=True)),
+                ("user_agent", models.CharField(blank=True, default="", max_length=300)),
+                ("request_id", models.CharField(blank=True, default="", max_length=40)),
             ],
         ),
         migrations.CreateModel(
-            name='SpentNonce',
+            name="SpentNonce",
             fields=[
-                ('pk', models.CompositePrimaryKey('api_key_id', 'digest', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('api_key_id', models.BigIntegerField()),
-                ('digest', models.BinaryField()),
-                ('spent_at', models.DateTimeField()),
+                ("pk", models.CompositePrimaryKey("api_key_id", "digest", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("api_key_id", models.BigIntegerField()),
+                ("digest", models.BinaryField()),
+                ("spent_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Institution',
+            name="Institution",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.SlugField(max_length=40, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('is_house', models.BooleanField(default=False)),
-                ('is_frozen', models.BooleanField(default=False)),
-                ('cors_origins', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), blank=True, default=list, size=None)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("code", models.SlugField(max_length=40, unique=True)),
+                ("name", models.CharField(max_length=120)),
+                ("is_house", models.BooleanField(default=False)),
+                ("is_frozen", models.BooleanField(default=False)),
+                (
+                    "cors_origins",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=200), blank=True, default=list, size=None
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(condition=models.Q(('is_house', True)), fields=('is_house',), name='institution_one_house')],
+                "constraints": [
+                    models.UniqueConstraint(condition=models.Q(("is_house", True)), fields=("is_house",), name="institution_one_house")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=60, unique=True)),
-                ('kind', models.CharField(choices=[('CUSTOMER', 'Customer'), ('FEES', 'Fees'), ('EXTERNAL', 'External'), ('ADJUSTMENT', 'Adjustment')], default='CUSTOMER', max_length=12)),
-                ('beneficial_owner', models.CharField(blank=True, default='', max_length=120)),
-                ('is_frozen', models.BooleanField(default=False)),
-                ('self_trade_prevention', models.CharField(choices=[('CANCEL_NEWEST', 'Cancel Newest'), ('CANCEL_OLDEST', 'Cancel Oldest'), ('CANCEL_BOTH', 'Cancel Both'), ('DECREMENT', 'Decrement')], default='CANCEL_NEWEST', max_length=13)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('institution', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to='institutions.institution')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.SlugField(max_length=60, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("CUSTOMER", "Customer"), ("FEES", "Fees"), ("EXTERNAL", "External"), ("ADJUSTMENT", "Adjustment")],
+                        default="CUSTOMER",
+                        max_length=12,
+                    ),
+                ),
+                ("beneficial_owner", models.CharField(blank=True, default="", max_length=120)),
+                ("is_frozen", models.BooleanField(default=False)),
+                (
+                    "self_trade_prevention",
+                    models.CharField(
+                        choices=[
+                            ("CANCEL_NEWEST", "Cancel Newest"),
+                            ("CANCEL_OLDEST", "Cancel Oldest"),
+                            ("CANCEL_BOTH", "Cancel Both"),
+                            ("DECREMENT", "Decrement"),
+                        ],
+                        default="CANCEL_NEWEST",
+                        max_length=13,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "institution",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="accounts", to="institutions.institution"),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('role', models.CharField(choices=[('trader', 'Trader'), ('institution_admin', 'Institution Admin'), ('compliance', 'Compliance'), ('operator', 'Operator'), ('quant', 'Quant'), ('superuser', 'Superuser')], default='trader', max_length=20)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
-                ('institution', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='users', to='institutions.institution')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False, help_text="Designates whether the user can log into this admin site.", verbose_name="staff status"
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("trader", "Trader"),
+                            ("institution_admin", "Institution Admin"),
+                            ("compliance", "Compliance"),
+                            ("operator", "Operator"),
+                            ("quant", "Quant"),
+                            ("superuser", "Superuser"),
+                        ],
+                        default="trader",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
+                (
+                    "institution",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="users",
+                        to="institutions.institution",
+                    ),
+                ),
             ],
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='Platform',
+            name="Platform",
             fields=[
-                ('id', models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
-                ('is_frozen', models.BooleanField(default=False)),
+                ("id", models.PositiveSmallIntegerField(default=1, primary_key=True, serialize=False)),
+                ("is_frozen", models.BooleanField(default=False)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='platform_is_one_row')],
+                "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="platform_is_one_row")],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=40, unique=True)),
-                ('kind', models.CharField(choices=[('hmac', 'Hmac'), ('ed25519', 'Ed25519')], default='hmac', max_length=8)),
-                ('secret', models.BinaryField(null=True)),
-                ('public_key', models.BinaryField(null=True)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None)),
-                ('ip_allow_list', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, default=list, size=None)),
-                ('is_unlimited', models.BooleanField(default=False, help_text='Request limits and pre-trade limits off, except funds and frozen.')),
-                ('is_active', models.BooleanField(default=True)),
-                ('label', models.CharField(blank=True, default='', max_length=80)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='institutions.account')),
-                ('institution', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='institutions.institution')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=40, unique=True)),
+                ("kind", models.CharField(choices=[("hmac", "Hmac"), ("ed25519", "Ed25519")], default="hmac", max_length=8)),
+                ("secret", models.BinaryField(null=True)),
+                ("public_key", models.BinaryField(null=True)),
+                ("scopes", django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=10), size=None)),
+                (
+                    "ip_allow_list",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=50), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "is_unlimited",
+                    models.BooleanField(default=False, help_text="Request limits and pre-trade limits off, except funds and frozen."),
+                ),
+                ("is_active", models.BooleanField(default=True)),
+                ("label", models.CharField(blank=True, default="", max_length=80)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to="institutions.account",
+                    ),
+                ),
+                (
+                    "institution",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="api_keys", to="institutions.institution"),
+                ),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('kind', 'hmac'), ('public_key__isnull', True), ('secret__isnull', False)), models.Q(('kind', 'ed25519'), ('public_key__isnull', False), ('secret__isnull', True)), _connector='OR'), name='apikey_secret_matches_kind'), models.CheckConstraint(condition=models.Q(('scopes__contained_by', ['read', 'trade', 'withdraw', 'admin'])), name='apikey_scopes_known'), models.CheckConstraint(condition=models.Q(models.Q(('scopes__contains', ['withdraw']), _negated=True), models.Q(('ip_allow_list', []), _negated=True), _connector='OR'), name='apikey_withdraw_needs_ip_allow_list')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("kind", "hmac"), ("public_key__isnull", True), ("secret__isnull", False)),
+                            models.Q(("kind", "ed25519"), ("public_key__isnull", False), ("secret__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="apikey_secret_matches_kind",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("scopes__contained_by", ["read", "trade", "withdraw", "admin"])), name="apikey_scopes_known"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("scopes__contains", ["withdraw"]), _negated=True),
+                            models.Q(("ip_allow_list", []), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="apikey_withdraw_needs_ip_allow_list",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['CUSTOMER', 'FEES', 'EXTERNAL', 'ADJUSTMENT'])), name='account_kind_known'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["CUSTOMER", "FEES", "EXTERNAL", "ADJUSTMENT"])), name="account_kind_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('self_trade_prevention__in', ['CANCEL_NEWEST', 'CANCEL_OLDEST', 'CANCEL_BOTH', 'DECREMENT'])), name='account_prevention_known'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("self_trade_prevention__in", ["CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT"])),
+                name="account_prevention_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('institution__isnull', False), ('role__in', ['compliance', 'operator', 'superuser']), _connector='OR'), name='user_without_institution_is_staff'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("institution__isnull", False), ("role__in", ["compliance", "operator", "superuser"]), _connector="OR"),
+                name="user_without_institution_is_staff",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['trader', 'institution_admin', 'compliance', 'operator', 'quant', 'superuser'])), name='user_role_known'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("role__in", ["trader", "institution_admin", "compliance", "operator", "quant", "superuser"])),
+                name="user_role_known",
+            ),
         ),
     ]

@@ -131,6 +131,8 @@ class Migration(migrations.Migration):
                 ('trade_number', models.BigIntegerField(default=0)),
                 ('book_sequence', models.BigIntegerField(default=0)),
                 ('status', models.CharField(max_length=12)),
+                ('last_price', exchange_platform.db.Amount(decimal_places=18, max_digits=38, null=True)),
+                ('last_traded_at', models.DateTimeField(null=True)),
                 ('chain', models.BinaryField()),
                 ('state_hash', models.DecimalField(decimal_places=0, default=0, max_digits=20)),
                 ('stamp_ms', models.BigIntegerField(default=0)),

@@ -1,0 +1,49 @@
+"""Reads: what can be traded, as clients see it. Public, so as the engine's role."""
+
+from decimal import Decimal
+from typing import Any
+
+from markets.models import Symbol
+from markets.units import decimals_of
+
+
+def symbols() -> list[dict[str, Any]]:
+    """The listed symbols by name, as rows of the API. One statement.
+
+    Prices have the tick's number of decimals, quantities the lot's, `min_notional` the quote asset's scale, fees no trailing
+    zeros; a bound or reference that is not set is null.
+    """
+    return [_row(symbol) for symbol in Symbol.objects.filter(is_listed=True).select_related("base", "quote").order_by("name")]
+
+
+def _row(symbol: Symbol) -> dict[str, Any]:
+    price, quantity = decimals_of(symbol.tick_size), decimals_of(symbol.lot_size)
+    return {
+        "symbol": symbol.name,
+        "base": symbol.base.code,
+        "quote": symbol.quote.code,
+        "status": symbol.status,
+        "route": symbol.route,
+        "reference_price": _fixed(symbol.reference_price, price),
+        "tick_size": _fixed(symbol.tick_size, price),
+        "lot_size": _fixed(symbol.lot_size, quantity),
+        "min_quantity": _fixed(symbol.min_quantity, quantity),
+        "max_quantity": _fixed(symbol.max_quantity, quantity),
+        "min_price": _fixed(symbol.min_price, price),
+        "max_price": _fixed(symbol.max_price, price),
+        "min_notional": _fixed(symbol.min_notional, symbol.quote.scale),
+        "maker_fee": _plain(symbol.maker_fee),
+        "taker_fee": _plain(symbol.taker_fee),
+        "order_types": list(symbol.order_types),
+    }
+
+
+def _plain(value: Decimal) -> str:
+    """Decimal notation without an exponent and without trailing zeros: "0.001", "0", "-0.0002"."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _fixed(value: Decimal | None, decimals: int) -> str | None:
+    """Never rounds: what is stored is on the grid that `decimals` comes from, or keeps its own digits when finer."""
+    return None if value is None else f"{value:.{max(decimals, decimals_of(value))}f}"

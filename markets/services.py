@@ -1,7 +1,7 @@
 """Writes: assets and symbols are listed. What the database would refuse is refused here first, with a field and a sentence."""
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final
 
 from django.core.exceptions import ValidationError
@@ -13,9 +13,10 @@ from institutions import audit
 from institutions.models import AccountKind
 from institutions.services import ensure_house_account
 from markets.models import Asset, Route, Symbol
-from markets.units import decimals_of
+from markets.units import OffGrid, decimals_of, whole_steps
 
 ORDER_TYPES: Final = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
+_EXACT: Final = Context(prec=76)
 _CODE_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
@@ -117,9 +118,10 @@ def _check(symbol: Symbol) -> None:
         raise InvalidRule(
             f"{symbol.name}: a lot of {lot:f} needs more decimals than {symbol.base.code} has ({symbol.base.scale}).", field="lot_size"
         )
-    if decimals_of(tick * lot) > symbol.quote.scale:
+    smallest = _EXACT.multiply(tick, lot)
+    if decimals_of(smallest) > symbol.quote.scale:
         raise InvalidRule(
-            f"{symbol.name}: tick × lot = {tick * lot:f} needs more decimals than {symbol.quote.code} has ({symbol.quote.scale}).",
+            f"{symbol.name}: tick × lot = {smallest:f} needs more decimals than {symbol.quote.code} has ({symbol.quote.scale}).",
             field="tick_size",
         )
     for field, unit, step in (
@@ -129,8 +131,11 @@ def _check(symbol: Symbol) -> None:
         ("max_price", "ticks", tick),
     ):
         value = getattr(symbol, field)
-        if value is not None and value % step:
-            raise InvalidRule(f"{symbol.name}: {field} {value:f} is not a whole number of {unit} of {step:f}.", field=field)
+        try:
+            if value is not None:
+                whole_steps(value, step)
+        except OffGrid:
+            raise InvalidRule(f"{symbol.name}: {field} {value:f} is not a whole number of {unit} of {step:f}.", field=field) from None
     for least, most in (("min_quantity", "max_quantity"), ("min_price", "max_price")):
         low, high = getattr(symbol, least), getattr(symbol, most)
         if low is not None and high is not None and low > high:

@@ -5,53 +5,74 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Transfer',
+            name="Transfer",
             fields=[
-                ('pk', models.CompositePrimaryKey('id', 'leg', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.UUIDField()),
-                ('leg', models.SmallIntegerField(default=0)),
-                ('kind', models.CharField(choices=[('TRADE', 'Trade'), ('MAKER_FEE', 'Maker Fee'), ('TAKER_FEE', 'Taker Fee'), ('DEPOSIT', 'Deposit'), ('WITHDRAWAL', 'Withdrawal'), ('ADJUSTMENT', 'Adjustment'), ('TRANSFER', 'Transfer'), ('VENUE', 'Venue')], max_length=12)),
-                ('asset_id', models.SmallIntegerField()),
-                ('debit_account_id', models.BigIntegerField()),
-                ('credit_account_id', models.BigIntegerField()),
-                ('amount', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
-                ('reference', models.CharField(max_length=120, null=True)),
-                ('created_at', models.DateTimeField()),
+                ("pk", models.CompositePrimaryKey("id", "leg", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("id", models.UUIDField()),
+                ("leg", models.SmallIntegerField(default=0)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("TRADE", "Trade"),
+                            ("MAKER_FEE", "Maker Fee"),
+                            ("TAKER_FEE", "Taker Fee"),
+                            ("DEPOSIT", "Deposit"),
+                            ("WITHDRAWAL", "Withdrawal"),
+                            ("ADJUSTMENT", "Adjustment"),
+                            ("TRANSFER", "Transfer"),
+                            ("VENUE", "Venue"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("asset_id", models.SmallIntegerField()),
+                ("debit_account_id", models.BigIntegerField()),
+                ("credit_account_id", models.BigIntegerField()),
+                ("amount", exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
+                ("reference", models.CharField(max_length=120, null=True)),
+                ("created_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'wallet_transfer',
-                'managed': False,
+                "db_table": "wallet_transfer",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='TransferKey',
+            name="TransferKey",
             fields=[
-                ('pk', models.CompositePrimaryKey('scope', 'key', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('scope', models.CharField(max_length=120)),
-                ('key', models.CharField(max_length=120)),
-                ('fingerprint', models.BinaryField()),
-                ('transfer_id', models.UUIDField()),
+                ("pk", models.CompositePrimaryKey("scope", "key", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("scope", models.CharField(max_length=120)),
+                ("key", models.CharField(max_length=120)),
+                ("fingerprint", models.BinaryField()),
+                ("transfer_id", models.UUIDField()),
             ],
         ),
         migrations.CreateModel(
-            name='Balance',
+            name="Balance",
             fields=[
-                ('pk', models.CompositePrimaryKey('account_id', 'asset_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('account_id', models.BigIntegerField()),
-                ('asset_id', models.SmallIntegerField()),
-                ('posted', exchange_platform.db.Amount(decimal_places=18, default=0, max_digits=38)),
-                ('held', exchange_platform.db.Amount(decimal_places=18, default=0, max_digits=38)),
+                ("pk", models.CompositePrimaryKey("account_id", "asset_id", blank=True, editable=False, primary_key=True, serialize=False)),
+                ("account_id", models.BigIntegerField()),
+                ("asset_id", models.SmallIntegerField()),
+                ("posted", exchange_platform.db.Amount(decimal_places=18, default=0, max_digits=38)),
+                ("held", exchange_platform.db.Amount(decimal_places=18, default=0, max_digits=38)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('held__gte', 0), ('held__lt', 100000000000000000000)), name='balance_held_not_negative'), models.CheckConstraint(condition=models.Q(('posted__gte', models.F('held')), ('posted__lt', 100000000000000000000)), name='balance_covers_hold')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("held__gte", 0), ("held__lt", 100000000000000000000)), name="balance_held_not_negative"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("posted__gte", models.F("held")), ("posted__lt", 100000000000000000000)),
+                        name="balance_covers_hold",
+                    ),
+                ],
             },
         ),
     ]

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def get(stack: RunningStack, path: str) -> int:
     try:
-        with urllib.request.urlopen(stack["base_url"] + path, timeout=10) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(stack["base_url"] + path, timeout=60) as answer:  # noqa: S310 - our own address
             return int(answer.status)
     except urllib.error.HTTPError as refused:
         return refused.code

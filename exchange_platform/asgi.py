@@ -1,0 +1,50 @@
+"""The web process as one ASGI application: REST goes to the API's lean handler, pages and static files to Django's own.
+
+Rooms are named here, not imported: the platform wires them and depends on none. The order desk lives as long as the process.
+"""
+
+import asyncio
+import os
+from typing import Any
+
+import django
+from django.utils.module_loading import import_string
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
+django.setup(set_prefix=False)
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+
+API_PREFIX = "/api/"
+
+_api = import_string("api.handler.ApiHandler")()
+_pages = ASGIStaticFilesHandler(ASGIHandler())
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The ASGI application."""
+    kind = scope["type"]
+    if kind == "http":
+        await (_api if scope["path"].startswith(API_PREFIX) else _pages)(scope, receive, send)
+    elif kind == "lifespan":
+        await _live(receive, send)
+    elif kind == "websocket":  # no streams yet: refused before the handshake, which a client sees as 403
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+
+
+async def _live(receive: Any, send: Any) -> None:
+    """Starts the desk before the first request and stops it after the last."""
+    await receive()
+    try:
+        desk = import_string("orders.desk.desk")()
+        await asyncio.to_thread(desk.start)
+    except Exception as error:
+        await send({"type": "lifespan.startup.failed", "message": f"the order desk did not start: {error}"})
+        raise
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.to_thread(desk.stop)
+    await asyncio.to_thread(import_string("api.threads.shut_down"))
+    await send({"type": "lifespan.shutdown.complete"})

@@ -94,6 +94,16 @@ def array(values: Iterable[object]) -> str:
     return "{" + ",".join(["NULL" if v is None else str(v) for v in values]) + "}"
 
 
+def quoted(text: str) -> str:
+    """Any text as an element of an array literal."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def text_array(values: Iterable[str | None]) -> str:
     """A PostgreSQL array literal of any text."""
-    return "{" + ",".join(["NULL" if v is None else '"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values]) + "}"
+    return "{" + ",".join(["NULL" if v is None else quoted(v) for v in values]) + "}"
+
+
+def columns(rows: Iterable[tuple[object, ...]]) -> list[str]:
+    """Rows as one array literal per column, for `unnest`. Values need no quoting, or are `quoted`; NULL is the word."""
+    return ["{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True)]

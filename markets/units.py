@@ -40,6 +40,8 @@ class Market:
     lot: Decimal
     tick_decimals: int
     lot_decimals: int
+    tick_units: int  # tick × 10^tick_decimals
+    lot_units: int  # lot × 10^lot_decimals
     quote_per_step: int  # units of quote in one tick × one lot
     base_per_lot: int  # units of base in one lot
     fee_account_id: int
@@ -54,11 +56,19 @@ class Market:
 
     def price_text(self, ticks: int) -> str:
         """Plain decimal text of a price in ticks."""
-        return plain(self.tick * ticks, self.tick_decimals)
+        return units_text(ticks * self.tick_units, self.tick_decimals)
 
     def quantity_text(self, lots: int) -> str:
         """Plain decimal text of a quantity in lots."""
-        return plain(self.lot * lots, self.lot_decimals)
+        return units_text(lots * self.lot_units, self.lot_decimals)
+
+    def quote_text(self, units: int) -> str:
+        """Plain decimal text of an amount in units of quote."""
+        return units_text(units, self.quote_scale)
+
+    def base_text(self, units: int) -> str:
+        """Plain decimal text of an amount in units of base."""
+        return units_text(units, self.base_scale)
 
 
 def whole_steps(value: Decimal, step: Decimal) -> int:
@@ -68,11 +78,6 @@ def whole_steps(value: Decimal, step: Decimal) -> int:
     if whole != steps or _EXACT.multiply(step, Decimal(whole)) != value:
         raise OffGrid(f"{value} is not a multiple of {step}")
     return whole
-
-
-def plain(value: Decimal, decimals: int) -> str:
-    """Exactly so many decimals, no exponent."""
-    return f"{value.quantize(Decimal(1).scaleb(-decimals), context=_EXACT):f}"
 
 
 def decimals_of(step: Decimal) -> int:
@@ -145,6 +150,8 @@ def remember(row: tuple[int, str, str, str, int, int, int, int, Decimal, Decimal
         lot=lot.normalize(_EXACT),
         tick_decimals=decimals_of(tick),
         lot_decimals=decimals_of(lot),
+        tick_units=to_units(tick, decimals_of(tick)),
+        lot_units=to_units(lot, decimals_of(lot)),
         quote_per_step=to_units(_EXACT.multiply(tick, lot), quote_scale),
         base_per_lot=to_units(lot, base_scale),
         fee_account_id=fee_account_id,

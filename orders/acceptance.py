@@ -81,7 +81,9 @@ class AccountView:
     def reserve(self, asset_id: int, units: int) -> None:
         """Raises Refusal INSUFFICIENT_FUNDS."""
         if units > self.free.get(asset_id, 0):
-            raise Refusal("Not enough available balance for this order. Cancel orders, deposit, or send a smaller one.", code="INSUFFICIENT_FUNDS")
+            raise Refusal(
+                "Not enough available balance for this order. Cancel orders, deposit, or send a smaller one.", code="INSUFFICIENT_FUNDS"
+            )
         self.free[asset_id] -= units
         self.reserved[asset_id] = self.reserved.get(asset_id, 0) + units
 
@@ -230,7 +232,9 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
         reference = rules.market_reference(order.side)
         lots = lots_of(order.quantity, rules) if order.quantity is not None else 0
         if reference is None:
-            raise Refusal(f"{market.name} has no fresh price to protect a market order with. Send a LIMIT order.", code="NO_REFERENCE_PRICE")
+            raise Refusal(
+                f"{market.name} has no fresh price to protect a market order with. Send a LIMIT order.", code="NO_REFERENCE_PRICE"
+            )
         ticks = protection_ticks(order.side, reference, rules)
         protection = EXACT.multiply(market.tick, Decimal(ticks))
         value = order.quote_quantity if order.quantity is None else EXACT.multiply(reference, order.quantity)
@@ -327,9 +331,7 @@ class AmendAcceptance:
     extra_asset_id: int
 
 
-def accept_amend(
-    amend: AmendOrder, order: OpenOrderView, account: AccountView, rules: SymbolRules, limits: Limits
-) -> AmendAcceptance:
+def accept_amend(amend: AmendOrder, order: OpenOrderView, account: AccountView, rules: SymbolRules, limits: Limits) -> AmendAcceptance:
     """Decide on an amend and reserve what it may need more. Raises: Refusal, AmendRefused; then nothing is reserved."""
     market = rules.market
     check_account(account)
@@ -360,5 +362,3 @@ def accept_amend(
     if extra:
         account.reserve(asset_id, extra)
     return AmendAcceptance(ticks=ticks, total=total, extra=extra, extra_asset_id=asset_id)
-
-

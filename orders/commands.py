@@ -6,7 +6,7 @@ first item is its letter; ids are 32 hex digits, prices ticks, quantities lots, 
     P order account side ticks lots time_in_force prevention maker_rate taker_rate   place
     B order account ticks held prevention maker_rate taker_rate                      market buy by quote amount (`held` units)
     C order reason actor request                                                     cancel
-    A order amend ticks total extra actor request                                    amend; ticks or total 0: that one stays
+    A order amend account side ticks total extra actor request                       amend; ticks or total 0: that one stays
     S status actor request                                                           the symbol's status
 """
 

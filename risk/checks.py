@@ -134,5 +134,7 @@ def check_order_value(limits: Limits, account: AccountRisk, symbol_id: int, valu
     """Whether price × quantity (quote asset) is within the limit."""
     limit = limits.of(ORDER_VALUE, account, symbol_id)
     if limit is not None and value > limit:
-        return Breach("RISK_MAX_ORDER_VALUE", f"Order value {value:f} is above the limit ORDER_VALUE {limit:f}. Send a smaller order.", limit)
+        return Breach(
+            "RISK_MAX_ORDER_VALUE", f"Order value {value:f} is above the limit ORDER_VALUE {limit:f}. Send a smaller order.", limit
+        )
     return None

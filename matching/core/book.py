@@ -103,9 +103,7 @@ class Book:
 
     # -- commands
 
-    def place(
-        self, order_id: OrderId, account_id: Hashable, side: int, price: int, lots: int, time_in_force: int, prevention: int
-    ) -> None:
+    def place(self, order_id: OrderId, account_id: Hashable, side: int, price: int, lots: int, time_in_force: int, prevention: int) -> None:
         if not 0 < price <= MAX_TICKS or not 0 < lots <= MAX_LOTS or order_id in self._orders:
             raise InvalidCommand(f"order {order_id}: price {price}, lots {lots}, or the id is in use")
         if side == BUY:

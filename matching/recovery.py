@@ -1,0 +1,110 @@
+"""Starting is recovering: books are rebuilt from PostgreSQL, which is the truth.
+
+Open orders are loaded in queue order; the state hash of what was built must be the checkpoint's, and the checkpoint must be where
+the command log ends. Anything else is refused: a worker that starts on a book it cannot explain would make it worse.
+"""
+
+from typing import Any, Final
+
+from psycopg import Connection
+
+from markets.units import MARKET_SELECT, Market, rate_units, remember, to_units
+from matching.engine import SymbolEngine
+from orders import commands
+from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress
+
+ASSIGN_SQL: Final = """
+    INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
+        settled_at)
+    SELECT s.id, %(shard)s, 0, 0, 0, 0, s.status, %(chain)s, 0, 0, now() FROM markets_symbol s
+    WHERE s.id %% %(shards)s = %(shard)s
+    ON CONFLICT (symbol_id) DO UPDATE SET shard_id = excluded.shard_id WHERE orders_checkpoint.shard_id <> excluded.shard_id"""
+
+CHECKPOINTS_SQL: Final = """
+    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms
+    FROM orders_checkpoint WHERE shard_id = %s ORDER BY symbol_id"""
+
+LOG_END_SQL: Final = """
+    SELECT last_sequence, chain FROM orders_commandlog WHERE symbol_id = %s ORDER BY first_sequence DESC LIMIT 1"""
+
+# Whole ticks and lots are exact quotients, so the casts do not round.
+OPEN_SQL: Final = """
+    SELECT replace(o.id::text, '-', ''), o.account_id, o.side = 'BUY', (o.price / %(tick)s)::bigint, (o.quantity / %(lot)s)::bigint,
+           (o.filled_quantity / %(lot)s)::bigint, (o.prevented_quantity / %(lot)s)::bigint, o.filled_quote, o.fee, o.held,
+           o.maker_fee_rate, o.taker_fee_rate, o.status, o.sequence, o.priority_sequence, o.time_in_force, o.self_trade_prevention
+    FROM orders_openorder p JOIN orders_order o ON o.id = p.order_id
+    WHERE p.symbol_id = %(symbol)s AND o.status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY o.priority_sequence"""
+
+
+class RecoveryRefused(Exception):
+    """What is stored contradicts itself; the message names the symbol and the rows."""
+
+
+def assign_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
+    """Give this shard its symbols (id modulo the number of shards), with an empty checkpoint for new ones."""
+    connection.execute(ASSIGN_SQL, {"shard": shard, "shards": shards, "chain": EMPTY_CHAIN})
+
+
+def load_shard(connection: Connection[Any], *, shard: int) -> dict[int, SymbolEngine]:
+    """Every symbol of the shard, rebuilt. Raises: RecoveryRefused, psycopg.Error."""
+    engines: dict[int, SymbolEngine] = {}
+    for row in connection.execute(CHECKPOINTS_SQL, [shard]).fetchall():
+        engines[row[0]] = load_symbol(connection, row)
+    return engines
+
+
+def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> SymbolEngine:
+    """One symbol from its checkpoint row (CHECKPOINTS_SQL). Raises: RecoveryRefused, psycopg.Error."""
+    symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms = checkpoint
+    row = connection.execute(f"{MARKET_SELECT} WHERE s.id = %s", [symbol_id]).fetchone()
+    assert row is not None
+    market = remember(row)
+    progress = SymbolProgress(
+        market=market,
+        sequence=sequence,
+        trade_number=trade_number,
+        book_sequence=book_sequence,
+        status=status,
+        chain=bytes(chain),
+        state_hash=int(state_hash),
+        stamp_ms=stamp_ms,
+    )
+    _check_log_end(connection, progress)
+    engine = SymbolEngine(progress)
+    found = 0
+    for order in connection.execute(OPEN_SQL, {"tick": market.tick, "lot": market.lot, "symbol": symbol_id}):
+        record = _record(order, market)
+        engine.restore(record, commands.TIMES_IN_FORCE[order[15]], commands.PREVENTIONS[order[16]])
+        found += record.digest
+    if found % 2**64 != progress.state_hash:
+        raise RecoveryRefused(
+            f"{market.name}: the open orders give state hash {found % 2**64}, the checkpoint at sequence {sequence} says "
+            f"{progress.state_hash}. Run `manage.py reconcile`; orders_order or orders_openorder were changed outside settlement."
+        )
+    return engine
+
+
+def _check_log_end(connection: Connection[Any], progress: SymbolProgress) -> None:
+    row = connection.execute(LOG_END_SQL, [progress.market.id]).fetchone()
+    end, chain = (0, EMPTY_CHAIN) if row is None else (row[0], bytes(row[1]))
+    if (end, chain) != (progress.sequence, progress.chain):
+        raise RecoveryRefused(
+            f"{progress.market.name}: the command log ends at sequence {end}, the checkpoint is at {progress.sequence}"
+            + ("" if end != progress.sequence else ", with another hash chain")
+            + ". Rows of orders_commandlog are missing or changed."
+        )
+
+
+def _record(order: tuple[Any, ...], market: Market) -> OrderRecord:
+    """A row of OPEN_SQL as settlement keeps it."""
+    (order_id, account_id, is_buy, ticks, total, filled, prevented, filled_quote, fee, held, maker_rate, taker_rate, status, sequence,
+     priority, _, _) = order  # fmt: skip
+    hold_scale, fee_scale = (market.quote_scale, market.base_scale) if is_buy else (market.base_scale, market.quote_scale)
+    record = OrderRecord(
+        order_id, account_id, is_buy, ticks, total, to_units(held, hold_scale), rate_units(maker_rate), rate_units(taker_rate)
+    )
+    record.filled, record.prevented, record.left = filled, prevented, total - filled - prevented
+    record.filled_quote = to_units(filled_quote, market.quote_scale)
+    record.fee = to_units(fee, fee_scale)
+    record.status, record.sequence, record.priority = status, sequence, priority
+    return record

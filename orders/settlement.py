@@ -1,0 +1,459 @@
+"""Settlement: what the book decided becomes rows, for a whole batch in one transaction.
+
+`SymbolBatch` turns events into trades, transfers, transitions and changes of orders, in integers; `write` puts the batches of
+all symbols of a shard into the database: inserts first, then the accounts' locks (sorted), then the updates, and last the fence:
+the shard's lease must still be of the epoch that took the commands, or nothing commits.
+
+Funds cannot be missing here. Intake has held what an order can spend; a fill consumes its part of the hold at the order's own
+price and what the fill was better by is released with it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b, sha256
+from typing import Any, Final, Protocol
+
+from psycopg import Connection, Cursor
+
+from exchange_platform.db import array, columns, quoted
+from markets.units import Market, fee_units
+from notifications.wakeups import NOTIFY_SQL, SETTLED
+from orders import commands
+
+LEASE_S: Final = 5
+STATE_MODULUS: Final = 2**64
+EMPTY_CHAIN: Final = sha256(b"").digest()
+TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "REJECTED", "EXPIRED"})
+
+
+class Fenced(Exception):
+    """The lease is not ours any more: whoever has it goes on, this process must end."""
+
+
+class OrderRecord:
+    """What settlement must know of an order between its placing and its end. Lots, ticks, and units of the asset."""
+
+    __slots__ = (
+        "account_id", "by_budget", "digest", "fee", "filled", "filled_quote", "held", "is_buy", "left", "maker_rate", "order_id",
+        "prevented", "priority", "reason", "sequence", "status", "taker_rate", "ticks", "total",
+    )  # fmt: skip
+
+    def __init__(
+        self, order_id: str, account_id: int, is_buy: bool, ticks: int, total: int, held: int, maker_rate: int, taker_rate: int
+    ) -> None:
+        self.order_id = order_id
+        self.account_id = account_id
+        self.is_buy = is_buy
+        self.ticks = ticks
+        self.total = total
+        self.left = total
+        self.filled = 0
+        self.filled_quote = 0
+        self.prevented = 0
+        self.fee = 0
+        self.held = held
+        self.maker_rate = maker_rate
+        self.taker_rate = taker_rate
+        self.by_budget = False
+        self.status = "PENDING"
+        self.reason: str | None = None
+        self.sequence = 0
+        self.priority = 0
+        self.digest = 0
+
+    def hold_needed(self, market: Market) -> int:
+        """What the order still reserves, in units of quote (BUY) or base (SELL)."""
+        if self.status in TERMINAL:
+            return 0
+        return self.ticks * self.left * market.quote_per_step if self.is_buy else self.left * market.base_per_lot
+
+    def state_digest(self) -> int:
+        """This order's part of the book's state hash; 0 when it is not in the book."""
+        if self.status in TERMINAL or self.status == "PENDING":
+            return 0
+        text = f"{self.order_id}|{self.account_id}|{int(self.is_buy)}|{self.ticks}|{self.total}|{self.left}|{self.priority}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+@dataclass(slots=True)
+class SymbolProgress:
+    """How far a symbol has come; the checkpoint row in memory."""
+
+    market: Market
+    sequence: int = 0
+    trade_number: int = 0
+    book_sequence: int = 0
+    status: str = "TRADING"
+    chain: bytes = EMPTY_CHAIN
+    state_hash: int = 0
+    stamp_ms: int = 0
+    last_ticks: int = 0
+    last_traded_ms: int = 0
+
+
+def trade_id(stamp_ms: int, symbol_id: int, number: int) -> str:
+    """A trade's UUIDv7 as 32 hex digits: the engine's time, the symbol (22 bits), the trade's number (52 bits). Replay gives the
+    same."""
+    value = stamp_ms << 80 | 0x7 << 76 | (symbol_id >> 10 & 0xFFF) << 64 | 0x2 << 62 | (symbol_id & 0x3FF) << 52 | number
+    return f"{value:032x}"
+
+
+def moment(ms: int) -> str:
+    """Milliseconds since 1970 for a timestamptz array."""
+    return '"' + datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") + '"'
+
+
+@dataclass(slots=True)
+class SymbolBatch:
+    """What one settlement does to one symbol. `records` is the worker's, of all orders that have not ended."""
+
+    progress: SymbolProgress
+    records: dict[str, OrderRecord]
+    stamp_ms: int
+    first_sequence: int = 0
+    log: list[commands.Command] = field(default_factory=list)
+    trades: list[tuple[Any, ...]] = field(default_factory=list)
+    transfers: list[tuple[Any, ...]] = field(default_factory=list)
+    transitions: list[tuple[Any, ...]] = field(default_factory=list)
+    amends: list[tuple[Any, ...]] = field(default_factory=list)
+    touched: dict[str, OrderRecord] = field(default_factory=dict)
+    reshaped: set[str] = field(default_factory=set)
+    levels: set[tuple[int, int]] = field(default_factory=set)
+    posted: dict[tuple[int, int], int] = field(default_factory=dict)
+    held: dict[tuple[int, int], int] = field(default_factory=dict)
+    closed: dict[int, int] = field(default_factory=dict)  # account → orders that ended
+    at: str = ""
+
+    def __post_init__(self) -> None:
+        self.stamp_ms = max(self.stamp_ms, self.progress.stamp_ms)
+        self.first_sequence = self.progress.sequence + 1
+        self.at = moment(self.stamp_ms)
+
+    # -- events, called in order for each command
+
+    def touch(self, record: OrderRecord) -> None:
+        """The order is changed by the present command."""
+        record.sequence = self.progress.sequence
+        self.touched[record.order_id] = record
+
+    def trade(self, maker: OrderRecord, taker: OrderRecord, ticks: int, lots: int) -> None:
+        """Two orders met at the maker's price: trade, legs, fees, and both orders' sums."""
+        progress, market = self.progress, self.progress.market
+        progress.trade_number += 1
+        progress.last_ticks, progress.last_traded_ms = ticks, self.stamp_ms
+        identity = trade_id(self.stamp_ms, market.id, progress.trade_number)
+        base, quote = lots * market.base_per_lot, ticks * lots * market.quote_per_step
+        buyer, seller = (taker, maker) if taker.is_buy else (maker, taker)
+        buyer_fee = fee_units(base, buyer.taker_rate if buyer is taker else buyer.maker_rate)
+        seller_fee = fee_units(quote, seller.taker_rate if seller is taker else seller.maker_rate)
+        for record, fee in ((buyer, buyer_fee), (seller, seller_fee)):
+            record.filled += lots
+            record.filled_quote += quote
+            record.fee += fee
+        base_text, quote_text = market.base_text(base), market.quote_text(quote)
+        buyer_fee_text, seller_fee_text = market.base_text(buyer_fee), market.quote_text(seller_fee)
+        maker_fee, taker_fee = (seller_fee_text, buyer_fee_text) if buyer is taker else (buyer_fee_text, seller_fee_text)
+        self.trades.append((
+            identity, market.id, progress.trade_number, progress.sequence, market.price_text(ticks), market.quantity_text(lots),
+            "BUY" if taker.is_buy else "SELL", maker.order_id, taker.order_id, maker.account_id, taker.account_id, maker_fee, taker_fee,
+            self.at,
+        ))  # fmt: skip
+        self._transfer(identity, 0, "TRADE", market.base_id, seller.account_id, buyer.account_id, base_text)
+        self._transfer(identity, 1, "TRADE", market.quote_id, buyer.account_id, seller.account_id, quote_text)
+        if buyer_fee:
+            kind = "TAKER_FEE" if buyer is taker else "MAKER_FEE"
+            self._fee(identity, 2, kind, market.base_id, buyer.account_id, buyer_fee)
+        if seller_fee:
+            kind = "TAKER_FEE" if seller is taker else "MAKER_FEE"
+            self._fee(identity, 3, kind, market.quote_id, seller.account_id, seller_fee)
+        self._post(buyer.account_id, market.base_id, base - buyer_fee)
+        self._post(buyer.account_id, market.quote_id, -quote)
+        self._post(seller.account_id, market.base_id, -base)
+        self._post(seller.account_id, market.quote_id, quote - seller_fee)
+
+    def _transfer(self, identity: str, leg: int, kind: str, asset_id: int, debit: int, credit: int, amount: str) -> None:
+        self.transfers.append((identity, leg, kind, asset_id, debit, credit, amount, self.at))
+
+    def _fee(self, identity: str, leg: int, kind: str, asset_id: int, account_id: int, units: int) -> None:
+        """A fee goes to the symbol's house account; a rebate (negative) comes from it."""
+        market = self.progress.market
+        text = market.base_text(abs(units)) if asset_id == market.base_id else market.quote_text(abs(units))
+        debit, credit = (account_id, market.fee_account_id) if units > 0 else (market.fee_account_id, account_id)
+        self._transfer(identity, leg, kind, asset_id, debit, credit, text)
+
+    def _post(self, account_id: int, asset_id: int, units: int) -> None:
+        key = (account_id, asset_id)
+        self.posted[key] = self.posted.get(key, 0) + units
+
+    def move(self, record: OrderRecord, status: str, cause: str, actor: str = "engine", request_id: str = "") -> None:
+        """The order's status changes."""
+        self.transitions.append((
+            record.order_id, record.sequence, record.status, status, cause, quoted(actor), quoted(request_id) if request_id else "NULL",
+            self.at,
+        ))  # fmt: skip
+        record.status = status
+
+    def amend_decided(self, amend_id: str, record: OrderRecord, asset_id: int, extra: int, code: str | None) -> None:
+        """An amend was applied (code None) or refused. What it held in addition is released; the order's own hold is reckoned
+        with the order."""
+        self.amends.append((amend_id, "APPLIED" if code is None else "REFUSED", code or "NULL", self.at))
+        if extra:
+            self._release(record.account_id, asset_id, extra)
+        if code is None:
+            self.reshaped.add(record.order_id)
+
+    def amend_too_late(self, amend_id: str, account_id: int, asset_id: int, extra: int) -> None:
+        """The order had ended before the amend's turn."""
+        self.amends.append((amend_id, "REFUSED", "ORDER_NOT_OPEN", self.at))
+        if extra:
+            self._release(account_id, asset_id, extra)
+
+    def _release(self, account_id: int, asset_id: int, units: int) -> None:
+        key = (account_id, asset_id)
+        self.held[key] = self.held.get(key, 0) - units
+
+    # -- at the end of the batch
+
+    def close(self) -> None:
+        """Reckon holds and the state hash of every touched order, and chain the log."""
+        market, progress = self.progress.market, self.progress
+        for record in self.touched.values():
+            needed = record.hold_needed(market)
+            if needed != record.held:
+                self._release(record.account_id, market.quote_id if record.is_buy else market.base_id, record.held - needed)
+                record.held = needed
+            digest = record.state_digest()
+            if digest != record.digest:
+                progress.state_hash = (progress.state_hash + digest - record.digest) % STATE_MODULUS
+                record.digest = digest
+            if record.status in TERMINAL:
+                self.closed[record.account_id] = self.closed.get(record.account_id, 0) + 1
+                self.records.pop(record.order_id, None)
+        progress.stamp_ms = self.stamp_ms
+        if self.levels:
+            progress.book_sequence += 1
+
+
+UPDATE_ORDERS_SQL: Final = """
+    UPDATE orders_order o SET status = u.status, filled_quantity = u.filled, filled_quote = u.filled_quote,
+        prevented_quantity = u.prevented, fee = u.fee, held = u.held, reason = u.reason, sequence = u.sequence,
+        priority_sequence = u.priority, price = coalesce(u.price, o.price), quantity = coalesce(u.quantity, o.quantity),
+        updated_at = u.at
+    FROM unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
+        %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::timestamptz[])
+        AS u(id, status, filled, filled_quote, prevented, fee, held, reason, sequence, priority, price, quantity, at)
+    WHERE o.id = u.id AND o.id >= %s::uuid AND o.id <= %s::uuid"""
+
+INSERT_TRADES_SQL: Final = """
+    INSERT INTO orders_trade (id, symbol_id, number, sequence, price, quantity, taker_side, maker_order_id, taker_order_id,
+        maker_account_id, taker_account_id, maker_fee, taker_fee, executed_at)
+    SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[], %s::uuid[],
+        %s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::timestamptz[])"""
+
+INSERT_TRANSFERS_SQL: Final = """
+    INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, created_at)
+    SELECT * FROM unnest(%s::uuid[], %s::smallint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::numeric[],
+        %s::timestamptz[])"""
+
+INSERT_TRANSITIONS_SQL: Final = """
+    INSERT INTO orders_transition (order_id, sequence, from_status, to_status, cause, actor, request_id, at)
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"""
+
+INSERT_LOG_SQL: Final = """
+    INSERT INTO orders_commandlog (symbol_id, first_sequence, last_sequence, epoch, stamp_ms, payload, chain, state_hash, settled_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())"""
+
+LOCK_ACCOUNTS_SQL: Final = """
+    SELECT a.id FROM institutions_account a JOIN risk_accountstate s ON s.account_id = a.id
+    WHERE a.id = ANY(%s::bigint[]) ORDER BY a.id FOR NO KEY UPDATE OF a, s"""
+
+UPDATE_BALANCES_SQL: Final = """
+    UPDATE wallet_balance b SET posted = b.posted + u.posted, held = b.held + u.held
+    FROM unnest(%s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[]) AS u(account_id, asset_id, posted, held)
+    WHERE b.account_id = u.account_id AND b.asset_id = u.asset_id"""
+
+UPDATE_STATE_SQL: Final = """
+    UPDATE risk_accountstate s SET open_orders = s.open_orders - u.closed
+    FROM unnest(%s::bigint[], %s::int[]) AS u(account_id, closed) WHERE s.account_id = u.account_id"""
+
+DELETE_OPEN_SQL: Final = """
+    DELETE FROM orders_openorder p USING unnest(%s::int[], %s::uuid[]) AS u(symbol_id, order_id)
+    WHERE p.symbol_id = u.symbol_id AND p.order_id = u.order_id"""
+
+UPDATE_AMENDS_SQL: Final = """
+    UPDATE orders_amend a SET status = u.status, code = u.code, extra_held = 0, decided_at = u.at
+    FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS u(id, status, code, at) WHERE a.id = u.id"""
+
+UPSERT_LEVELS_SQL: Final = """
+    INSERT INTO orders_booklevel (symbol_id, side, price, quantity)
+    SELECT * FROM unnest(%s::int[], %s::text[], %s::numeric[], %s::numeric[])
+    ON CONFLICT (symbol_id, side, price) DO UPDATE SET quantity = excluded.quantity"""
+
+DELETE_LEVELS_SQL: Final = """
+    DELETE FROM orders_booklevel l USING unnest(%s::int[], %s::text[], %s::numeric[]) AS u(symbol_id, side, price)
+    WHERE l.symbol_id = u.symbol_id AND l.side = u.side AND l.price = u.price"""
+
+CHECKPOINT_SQL: Final = """
+    UPDATE orders_checkpoint SET epoch = %s, sequence = %s, trade_number = %s, book_sequence = %s, status = %s, chain = %s,
+        state_hash = %s, stamp_ms = %s, last_price = coalesce(%s::numeric, last_price),
+        last_traded_at = coalesce(%s::timestamptz, last_traded_at), settled_at = now()
+    WHERE symbol_id = %s AND sequence = %s"""
+
+FENCE_SQL: Final = f"""
+    UPDATE orders_shard SET expires_at = clock_timestamp() + interval '{LEASE_S} s' WHERE id = %s AND epoch = %s"""
+
+
+class Run(Protocol):
+    """Queues a statement; `rows`: how many it must touch, else the settlement is off."""
+
+    def __call__(self, sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> None: ...
+
+
+class ReadsLevels(Protocol):
+    """What settlement needs of a book."""
+
+    def level(self, side: int, price: int) -> int:
+        """Lots at a price, 0 when there are none."""
+
+
+def write(connection: Connection[Any], batches: list[tuple[SymbolBatch, ReadsLevels]], *, shard: int, epoch: int) -> None:
+    """Write the batches (each with its book) into the open transaction and fence it; the caller commits.
+
+    Locks: accounts sorted, then their orders and balances, last the shard's lease. Raises: Fenced, psycopg.Error.
+    """
+    for batch, _ in batches:
+        batch.close()
+    expected: list[tuple[Cursor[Any], int, str]] = []
+
+    def run(sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> None:
+        cursor = connection.cursor()
+        cursor.execute(sql, parameters, prepare=True)
+        if rows is not None:
+            expected.append((cursor, rows, what))
+
+    with connection.pipeline():
+        for batch, _ in batches:
+            _write_history(run, batch, epoch)
+        for batch, book in batches:
+            _write_levels(run, batch, book)
+        _write_accounts_and_orders(run, [batch for batch, _ in batches])
+        for batch, _ in batches:
+            _write_checkpoint(run, batch, epoch)
+        run(FENCE_SQL, [shard, epoch], 1, "lease")
+        run(NOTIFY_SQL, [SETTLED])
+    for cursor, rows, what in expected:
+        if cursor.rowcount != rows:
+            if what == "lease":
+                raise Fenced(f"shard {shard}: epoch {epoch} is over")
+            raise RuntimeError(f"settlement: {cursor.rowcount} of {rows} rows of {what} written")
+
+
+def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
+    progress = batch.progress
+    if batch.trades:
+        run(INSERT_TRADES_SQL, columns(batch.trades))
+        run(INSERT_TRANSFERS_SQL, columns(batch.transfers))
+    if batch.transitions:
+        run(INSERT_TRANSITIONS_SQL, columns(batch.transitions))
+    payload = commands.pack(batch.log)
+    progress.chain = sha256(progress.chain + payload).digest()
+    run(INSERT_LOG_SQL, [
+        progress.market.id, batch.first_sequence, progress.sequence, epoch, batch.stamp_ms, payload, progress.chain,
+        progress.state_hash,
+    ])  # fmt: skip
+
+
+def _write_levels(run: Run, batch: SymbolBatch, book: ReadsLevels) -> None:
+    market = batch.progress.market
+    changed, gone = [], []
+    for side, ticks in batch.levels:
+        lots = book.level(side, ticks)
+        if lots:
+            changed.append((market.id, commands.SIDE_NAMES[side], market.price_text(ticks), market.quantity_text(lots)))
+        else:
+            gone.append((market.id, commands.SIDE_NAMES[side], market.price_text(ticks)))
+    if changed:
+        run(UPSERT_LEVELS_SQL, columns(changed))
+    if gone:
+        run(DELETE_LEVELS_SQL, columns(gone))
+
+
+def _order_row(record: OrderRecord, batch: SymbolBatch) -> tuple[Any, ...]:
+    market = batch.progress.market
+    reshaped = record.order_id in batch.reshaped
+    return (
+        record.order_id,
+        record.status,
+        market.quantity_text(record.filled),
+        market.quote_text(record.filled_quote),
+        market.quantity_text(record.prevented),
+        market.base_text(record.fee) if record.is_buy else market.quote_text(record.fee),
+        market.quote_text(record.held) if record.is_buy else market.base_text(record.held),
+        record.reason or "NULL",
+        record.sequence,
+        record.priority,
+        market.price_text(record.ticks) if reshaped else "NULL",
+        market.quantity_text(record.total) if reshaped else "NULL",
+        batch.at,
+    )
+
+
+def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
+    """Accounts are locked here and only here; nobody waits for us longer than these updates and the commit take."""
+    scales: dict[int, int] = {}
+    posted: dict[tuple[int, int], int] = {}
+    held: dict[tuple[int, int], int] = {}
+    closed: dict[int, int] = {}
+    rows: list[tuple[Any, ...]] = []
+    ended: list[tuple[int, str]] = []
+    amends: list[tuple[Any, ...]] = []
+    for batch in batches:
+        market = batch.progress.market
+        scales[market.base_id], scales[market.quote_id] = market.base_scale, market.quote_scale
+        for into, changes in ((posted, batch.posted), (held, batch.held)):
+            for key, units in changes.items():
+                into[key] = into.get(key, 0) + units
+        for account_id, count in batch.closed.items():
+            closed[account_id] = closed.get(account_id, 0) + count
+        rows += [_order_row(record, batch) for record in batch.touched.values()]
+        ended += [(market.id, record.order_id) for record in batch.touched.values() if record.status in TERMINAL]
+        amends += batch.amends
+    moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
+    accounts = sorted({account_id for account_id, _ in moved} | closed.keys())
+    if accounts:
+        run(LOCK_ACCOUNTS_SQL, [array(accounts)])
+    if rows:
+        rows.sort()
+        run(UPDATE_ORDERS_SQL, [*columns(rows), rows[0][0], rows[-1][0]], len(rows), "orders")
+    if moved:
+        changes = [
+            (
+                account_id,
+                asset_id,
+                _text(posted.get((account_id, asset_id), 0), scales[asset_id]),
+                _text(held.get((account_id, asset_id), 0), scales[asset_id]),
+            )
+            for account_id, asset_id in moved
+        ]
+        run(UPDATE_BALANCES_SQL, columns(changes), len(changes), "balances")
+    if closed:
+        run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
+    if ended:
+        run(DELETE_OPEN_SQL, columns(ended), len(ended), "open orders")
+    if amends:
+        run(UPDATE_AMENDS_SQL, columns(amends), len(amends), "amends")
+
+
+def _text(units: int, scale: int) -> str:
+    return f"{units}e-{scale}"
+
+
+def _write_checkpoint(run: Run, batch: SymbolBatch, epoch: int) -> None:
+    progress = batch.progress
+    traded = bool(batch.trades)
+    run(CHECKPOINT_SQL, [
+        epoch, progress.sequence, progress.trade_number, progress.book_sequence, progress.status, progress.chain, progress.state_hash,
+        progress.stamp_ms, progress.market.price_text(progress.last_ticks) if traded else None,
+        datetime.fromtimestamp(progress.last_traded_ms / 1000, UTC) if traded else None,
+        progress.market.id, batch.first_sequence - 1,
+    ], 1, f"checkpoint of {progress.market.name}")  # fmt: skip

@@ -61,7 +61,7 @@ def balances(*, institution_id: int | None, account_ids: Sequence[int] | None = 
 
 
 def movements(*, institution_id: int | None, account_ids: Sequence[int], before: UUID | None = None, limit: int = 100) -> list[TransferRow]:
-    """Transfers of these accounts that are not of a trade, newest first; `before`: only ids up to and with this one.
+    """Transfers of these accounts that are not of a trade, newest first; `before`: only ids below this one.
 
     At most `limit` per account and direction are returned, so the newest `limit` of all accounts are among them; a transfer
     between two of the accounts is there once. Owns a read transaction, one statement in it: two index scans per account.
@@ -70,10 +70,10 @@ def movements(*, institution_id: int | None, account_ids: Sequence[int], before:
         cursor.execute(
             f"""SELECT DISTINCT ON (m.id, m.leg) m.* FROM unnest(%(accounts)s::bigint[]) AS mine (account_id)
                 CROSS JOIN LATERAL (
-                    (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.debit_account_id = mine.account_id AND t.id <= %(before)s
+                    (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.debit_account_id = mine.account_id AND t.id < %(before)s
                         AND t.{_MOVEMENT} ORDER BY t.id DESC LIMIT %(limit)s)
                     UNION ALL
-                    (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.credit_account_id = mine.account_id AND t.id <= %(before)s
+                    (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.credit_account_id = mine.account_id AND t.id < %(before)s
                         AND t.{_MOVEMENT} ORDER BY t.id DESC LIMIT %(limit)s)
                 ) m ORDER BY m.id DESC, m.leg""",  # noqa: S608 (fixed text)
             {"accounts": array(account_ids), "before": before or _LAST, "limit": limit},

@@ -1,0 +1,198 @@
+"""Reads that are public: the order book, trades, the ticker. Nobody's account or order is in them, so as the engine's role."""
+
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import accumulate
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
+
+from exchange_platform.ids import uuid_floor
+from markets.queries import symbols
+from markets.units import Market, market_by_name
+from orders.presentation import fixed, timestamp
+from orders.queries import TRADE_COLUMNS, Page, own_trade_view, public_trade_view
+from orders.refusals import UnknownSymbol
+
+CHECKSUM_LEVELS: Final = 10
+TICKER_LIFETIME_S: Final = 1.0
+DAY: Final = timedelta(hours=24)
+_EXACT: Final = Context(prec=76)
+_LAST: Final = UUID(int=2**128 - 1)
+
+
+def book(*, symbol: str, depth: int = 100) -> dict[str, Any]:
+    """The book as of one settlement: `symbol, sequence, checksum, bids, asks, timestamp`; at most `depth` levels a side, best first,
+    each [price, quantity] as strings at the symbol's decimals.
+
+    `sequence` counts the settlements that changed the book; `checksum` is over what is sent. One statement, so levels and
+    sequence belong together. Raises: UnknownSymbol.
+    """
+    market = _market(symbol)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT c.book_sequence, clock_timestamp(), l.side, l.price, l.quantity
+               FROM (VALUES (%(symbol)s)) AS s (id) LEFT JOIN orders_checkpoint c ON c.symbol_id = s.id
+               LEFT JOIN LATERAL (
+                   (SELECT side, price, quantity, -price AS rank FROM orders_booklevel
+                    WHERE symbol_id = %(symbol)s AND side = 'BUY' ORDER BY price DESC LIMIT %(depth)s)
+                   UNION ALL
+                   (SELECT side, price, quantity, price FROM orders_booklevel
+                    WHERE symbol_id = %(symbol)s AND side = 'SELL' ORDER BY price LIMIT %(depth)s)
+               ) l ON true ORDER BY l.side, l.rank""",
+            {"symbol": market.id, "depth": depth},
+        )
+        rows = cursor.fetchall()
+    levels: dict[str | None, list[list[str]]] = {"BUY": [], "SELL": [], None: []}
+    for _, _, side, price, quantity in rows:
+        if side is not None:
+            levels[side].append([fixed(price, market.tick_decimals), fixed(quantity, market.lot_decimals)])
+    return {
+        "symbol": market.name,
+        "sequence": rows[0][0] or 0,
+        "checksum": checksum(levels["BUY"], levels["SELL"]),
+        "bids": levels["BUY"],
+        "asks": levels["SELL"],
+        "timestamp": timestamp(rows[0][1]),
+    }
+
+
+def cumulative_depth(*, symbol: str, depth: int = 100) -> dict[str, Any]:
+    """As `book`, but each level's quantity is the sum of all from the best price to it; the checksum stays the book's."""
+    content = book(symbol=symbol, depth=depth)
+    return {**content, "bids": _summed(content["bids"]), "asks": _summed(content["asks"])}
+
+
+def checksum(bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> int:
+    """Unsigned CRC-32 of `price:quantity` of up to ten bids, then up to ten asks (best first), joined by `|`; 0 for an empty book."""
+    best = [*bids[:CHECKSUM_LEVELS], *asks[:CHECKSUM_LEVELS]]
+    return zlib.crc32("|".join([f"{price}:{quantity}" for price, quantity in best]).encode()) if best else 0
+
+
+def trades(*, symbol: str, limit: int = 100, before: UUID | None = None) -> Page:
+    """A symbol's trades, newest first, without their parties. One backward index scan. Raises: UnknownSymbol."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {TRADE_COLUMNS} FROM orders_trade t WHERE t.symbol_id = %s AND t.id < %s ORDER BY t.id DESC LIMIT %s",  # noqa: S608
+            [_market(symbol).id, before or _LAST, limit + 1],
+        )
+        rows = cursor.fetchall()
+    return Page([public_trade_view(row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
+
+
+def trade(*, trade_id: UUID, institution_id: int | None = None, account_ids: Sequence[int] | None = ()) -> dict[str, Any] | None:
+    """One trade: its public fields for anybody; with one's own side (the taker's when both are) for whom that is theirs.
+
+    Reach as in `orders.queries`, but staff of the platform (both null) see the public fields: they have no side.
+    One statement, by primary key. Null when there is none.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT {TRADE_COLUMNS}, m.name, m.institution_id, k.name, k.institution_id FROM orders_trade t
+                JOIN institutions_account m ON m.id = t.maker_account_id JOIN institutions_account k ON k.id = t.taker_account_id
+                WHERE t.id = %s""",  # noqa: S608
+            [trade_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    maker_id, taker_id, maker_name, maker_institution, taker_name, taker_institution = row[10:]
+    for is_maker, account, name, owner in (
+        (False, taker_id, taker_name, taker_institution),
+        (True, maker_id, maker_name, maker_institution),
+    ):
+        within = owner == institution_id if institution_id is not None else account_ids is not None
+        if within and (account_ids is None or account in account_ids):
+            return own_trade_view(row, is_maker=is_maker, account=name)
+    return public_trade_view(row)
+
+
+_tickers: dict[str, tuple[float, dict[str, Any]]] = {}
+_ticker_lock = threading.Lock()
+
+
+def ticker(*, symbol: str) -> dict[str, Any]:
+    """The last 24 hours of a symbol, at most a second old. Prices are null where there was no trade; `last_price` is that of the
+    last trade ever. `price_change_percent` has two decimals, rounded half to even (for show, nobody gains).
+
+    One statement, and none when asked again within a second by this process. Raises: UnknownSymbol.
+    """
+    market = _market(symbol)
+    kept = _tickers.get(symbol)
+    if kept is None or kept[0] < time.monotonic():
+        with _ticker_lock:  # of many who ask at once, one reads
+            kept = _tickers.get(symbol)
+            if kept is None or kept[0] < time.monotonic():
+                kept = (time.monotonic() + TICKER_LIFETIME_S, _read_ticker(market))
+                _tickers[symbol] = kept
+    return kept[1]
+
+
+def tickers() -> list[dict[str, Any]]:
+    """Of all listed symbols, by name."""
+    return [ticker(symbol=row["symbol"]) for row in symbols()]
+
+
+def forget() -> None:
+    """Drop the cache; for tests that change databases."""
+    _tickers.clear()
+
+
+def _read_ticker(market: Market) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT d.*,
+                   (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s AND id >= %(since)s ORDER BY id LIMIT 1),
+                   (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s ORDER BY id DESC LIMIT 1),
+                   (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'BUY' ORDER BY price DESC LIMIT 1),
+                   (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'SELL' ORDER BY price LIMIT 1)
+               FROM (SELECT count(*), max(price), min(price), coalesce(sum(quantity), 0), coalesce(sum(price * quantity), 0)
+                     FROM orders_trade WHERE symbol_id = %(symbol)s AND id >= %(since)s) d""",
+            {"symbol": market.id, "since": uuid_floor(now - DAY)},
+        )
+        row = cursor.fetchone()
+    assert row is not None
+    count, high, low, volume, quote_volume, opened, last, best_bid, best_ask = row
+    change = None if opened is None else _EXACT.subtract(last, opened)
+    return {
+        "symbol": market.name,
+        "last_price": _price(last, market),
+        "price_change": _price(change, market),
+        "price_change_percent": None if change is None else _percent(change, opened),
+        "open": _price(opened, market),
+        "high": _price(high, market),
+        "low": _price(low, market),
+        "volume": fixed(volume, market.lot_decimals),
+        "quote_volume": fixed(quote_volume, market.quote_scale),
+        "best_bid": _price(best_bid, market),
+        "best_ask": _price(best_ask, market),
+        "trade_count": count,
+        "timestamp": timestamp(now),
+    }
+
+
+def _percent(change: Decimal, opened: Decimal) -> str:
+    share = _EXACT.divide(change * 100, opened).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN, context=_EXACT)
+    return f"{share if share else abs(share):f}"  # "-0.00" would be no change with a sign
+
+
+def _price(value: Decimal | None, market: Market) -> str | None:
+    return None if value is None else fixed(value, market.tick_decimals)
+
+
+def _summed(levels: list[list[str]]) -> list[list[str]]:
+    totals = accumulate((Decimal(quantity) for _, quantity in levels), _EXACT.add)
+    return [[price, f"{total:f}"] for (price, _), total in zip(levels, totals, strict=True)]
+
+
+def _market(symbol: str) -> Market:
+    market = market_by_name(symbol)
+    if market is None:
+        raise UnknownSymbol(f"There is no symbol {symbol}.", field="symbol")
+    return market

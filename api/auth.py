@@ -212,9 +212,7 @@ async def identify(headers: Mapping[bytes, bytes], *, method: str, target: bytes
         if scheme.lower() != b"bearer":
             raise Unauthenticated("Authorization must be Bearer and an access token.")
         return await check_token(token.strip().decode("latin-1")), None
-    signed = SignedText(
-        headers.get(b"x-api-key"), headers.get(b"x-timestamp"), headers.get(b"x-recv-window"), headers.get(b"x-signature")
-    )
+    signed = SignedText(headers.get(b"x-api-key"), headers.get(b"x-timestamp"), headers.get(b"x-recv-window"), headers.get(b"x-signature"))
     caller, digest = await check_signature(signed, method.encode() + target + body, address=address)
     if method in ("GET", "HEAD") or caller.key_id is None:
         return caller, None

@@ -81,9 +81,13 @@ class UnsupportedMediaType(ExchangeError):
 
 
 class RateLimited(ExchangeError):
-    """Too many requests; come again after `retry_after` seconds (in details)."""
+    """Too many requests; come again after `retry_after_s`. `allowance`: what the limit headers are to tell, if that was counted."""
 
     code = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after_s: int, allowance: Any = None) -> None:
+        super().__init__(message, details={"retry_after": retry_after_s})
+        self.allowance = allowance
 
 
 class DatabaseUnavailable(ExchangeError):
@@ -94,7 +98,7 @@ class Internal(ExchangeError):
     code = "INTERNAL"
 
 
-class DropConnection(Exception):  # noqa: N818  an instruction to the handler, not an error of the client
+class DropConnection(Exception):
     """A commit's outcome is unknown: the handler drops the connection, because any answer would be a guess."""
 
 
@@ -118,7 +122,7 @@ def as_exchange_error(error: BaseException, *, request_id: str) -> ExchangeError
     if isinstance(error, drf.PermissionDenied):
         return Forbidden("This is not allowed to you.")
     if isinstance(error, drf.Throttled):
-        return RateLimited("Too many requests.", details={"retry_after": math.ceil(error.wait or 1)})
+        return RateLimited("Too many requests.", retry_after_s=1)
     if isinstance(error, drf.ValidationError):
         return BadInput("A field has a wrong form.")
     log.error("unexpected_error", request_id=request_id, exc_info=error)

@@ -54,7 +54,7 @@ def _windows(kind: str) -> tuple[RateLimitItem, ...]:
 
 
 def take(kind: str, identity: str) -> Allowance:
-    """Counts one request. Raises: RateLimited, with `retry_after` seconds and the exhausted `allowance` in attributes."""
+    """Counts one request. Raises: RateLimited."""
     limiter = _limiter()
     tightest: Allowance | None = None
     for window in _windows(kind):
@@ -63,9 +63,7 @@ def take(kind: str, identity: str) -> Allowance:
         allowance = Allowance(window.amount, left if admitted else 0, math.ceil(reset))
         if not admitted:
             wait = max(1, math.ceil(reset - time.time()))
-            error = RateLimited(f"More than {window.amount} requests in {window.get_expiry()} s.", details={"retry_after": wait})
-            error.allowance = allowance  # type: ignore[attr-defined]
-            raise error
+            raise RateLimited(f"More than {window.amount} requests in {window.get_expiry()} s.", retry_after_s=wait, allowance=allowance)
         if tightest is None or allowance.remaining < tightest.remaining:
             tightest = allowance
     assert tightest is not None

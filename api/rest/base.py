@@ -12,6 +12,7 @@ from api.errors import Unauthenticated
 from api.handler import ApiRequest
 from api.rest.openapi import ContractSchema
 
+
 class ApiView(APIView):
     """A view whose handlers are coroutines: `async def get(self, request: ApiRequest, ...) -> HttpResponse`.
 

@@ -3,8 +3,7 @@
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ResolvedComponent, build_basic_type
-from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.plumbing import ResolvedComponent
 
 _SIGNED = {
     "ApiKey": ("X-API-Key", "The key's public id."),
@@ -26,7 +25,8 @@ class ContractSchema(AutoSchema):
     """Security from the view's `access`; names, tags and answers come from `api.rest.schemas`."""
 
     def get_auth(self) -> list[dict[str, list[str]]]:
-        if self.view.access.get(self.method.upper()) in ("public", "nobody"):
+        access: dict[str, str] = self.view.access  # type: ignore[attr-defined]
+        if access.get(self.method.upper()) in ("public", "nobody"):
             return []
         for name, scheme in _SCHEMES.items():
             self.registry.register_on_missing(
@@ -42,6 +42,3 @@ class ContractSchema(AutoSchema):
 
     def map_renderers(self, attribute: str) -> list[str]:
         return ["application/json"]
-
-
-TEXT = build_basic_type(OpenApiTypes.STR)

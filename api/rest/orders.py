@@ -11,7 +11,7 @@ from api import auth
 from api.errors import STATUS, DropConnection, NotHere, as_exchange_error, error_body, error_response
 from api.handler import ApiRequest
 from api.lookups import listed_symbols
-from api.rest import listing, schemas
+from api.rest import schemas
 from api.rest.base import ApiView, answer, caller_of
 from api.rest.parsing import account_named, identity, parse_amend, parse_batch, parse_order, read_json, read_object
 from api.rest.query import Query
@@ -81,6 +81,8 @@ class OrdersView(ApiView):
 
     @extend_schema(**schemas.LIST_ORDERS)
     async def get(self, request: ApiRequest) -> HttpResponse:
+        from api.rest import listing
+
         return await listing.orders(request)
 
     @extend_schema(**schemas.PLACE_ORDER)
@@ -106,14 +108,13 @@ class OrdersView(ApiView):
         query = Query(request, known=("symbol", "account"))
         symbol = await query.symbol()
         account_id = await auth.account_id_for(caller, query.account())
+        account_ids: tuple[int, ...]
         if account_id is not None:
             account_ids = (account_id,)
         else:
             found = await run_in_thread(institutions.accounts_of, caller.principal.institution_id)
             account_ids = tuple(account.id for account in found)
-        [result] = await submit(
-            request, CancelAll(caller.principal, account_ids, symbol, request_id=request.request_id), wait=True
-        )
+        [result] = await submit(request, CancelAll(caller.principal, account_ids, symbol, request_id=request.request_id), wait=True)
         if isinstance(result, ExchangeError):
             raise result
         assert isinstance(result, CancelledAll)
@@ -158,6 +159,8 @@ class OrderView(ApiView):
 
     @extend_schema(**schemas.GET_ORDER)
     async def get(self, request: ApiRequest, order_id: str) -> HttpResponse:
+        from api.rest import listing
+
         return await listing.order(request, order_id)
 
     @extend_schema(**schemas.CANCEL_ORDER)
@@ -187,5 +190,6 @@ class OrderByClientIdView(ApiView):
 
     @extend_schema(**schemas.GET_ORDER_BY_CLIENT_ID)
     async def get(self, request: ApiRequest, client_order_id: str) -> HttpResponse:
-        return await listing.order_by_client_id(request, client_order_id)
+        from api.rest import listing
 
+        return await listing.order_by_client_id(request, client_order_id)

@@ -69,7 +69,9 @@ def only_known(data: Mapping[str, Any], known: Container[str]) -> None:
 
 def unknown_field(name: str) -> BadInput:
     shown = name if _field_name(name) else None
-    return BadInput("This field is not part of the contract." if shown is None else f"There is no field {shown}.", code="UNKNOWN_FIELD", field=shown)
+    return BadInput(
+        "This field is not part of the contract." if shown is None else f"There is no field {shown}.", code="UNKNOWN_FIELD", field=shown
+    )
 
 
 def missing(name: str, why: str = "") -> BadInput:
@@ -322,4 +324,3 @@ def parse_amend(data: object, *, principal: Principal, order_id: UUID, request_i
     if not fields:
         raise BadInput("Give price, quantity or both.", code="MISSING_FIELD", field="price")
     return AmendOrder(principal, order_id, fields.get("price"), fields.get("quantity"), request_id)
-

@@ -49,7 +49,8 @@ class OrderRequestSerializer(serializers.Serializer):
     time_in_force = _choice(parsing.TIMES_IN_FORCE, required=False)
     expire_at = _time("For GTD; in the future.", required=False)
     client_order_id = serializers.RegexField(
-        r"^[A-Za-z0-9._:/-]{1,100}$", help_text="The idempotency key: per account, for ever. The same id with the same body is the same order."
+        r"^[A-Za-z0-9._:/-]{1,100}$",
+        help_text="The idempotency key: per account, for ever. The same id with the same body is the same order.",
     )
     post_only = serializers.BooleanField(required=False, help_text="The same as order_type POST_ONLY or time_in_force GTX.")
     reduce_only = serializers.BooleanField(required=False)
@@ -254,7 +255,13 @@ _WHY: Final = {
 }
 _ERROR_EXAMPLE: Final = OpenApiExample(
     "Refused",
-    value={"code": "INVALID_NUMBER", "message": "quantity must be greater than zero.", "field": "quantity", "request_id": "5f2c…", "details": None},
+    value={
+        "code": "INVALID_NUMBER",
+        "message": "quantity must be greater than zero.",
+        "field": "quantity",
+        "request_id": "5f2c…",
+        "details": None,
+    },
     response_only=True,
 )
 
@@ -277,7 +284,10 @@ def _path(name: str, description: str, kind: Any = OpenApiTypes.STR) -> OpenApiP
 _SYMBOL_PATH: Final = _path("symbol", "BTC-USDT, or BTC/USDT percent-encoded.")
 _SYMBOL: Final = _query("symbol", "BTC/USDT")
 _ACCOUNT: Final = _query("account", "For institution keys and people: which account.")
-_TIMES: Final = [_query("start_time", "From this time on.", OpenApiTypes.DATETIME), _query("end_time", "Before this time.", OpenApiTypes.DATETIME)]
+_TIMES: Final = [
+    _query("start_time", "From this time on.", OpenApiTypes.DATETIME),
+    _query("end_time", "Before this time.", OpenApiTypes.DATETIME),
+]
 _PAGING: Final = [
     _query("limit", "1 to 500, default 100.", OpenApiTypes.INT),
     _query("cursor", "The next_cursor of the page before."),
@@ -346,7 +356,11 @@ PLACE_BATCH: Final = _call(
 )
 _ORDER_ID: Final = _path("order_id", "The order's id.")
 GET_ORDER: Final = _call(
-    "get_order", "Orders", "One order with its fills", parameters=[_ORDER_ID], responses={200: OrderSerializer} | _errors(401, 403, 404, 429, 503)
+    "get_order",
+    "Orders",
+    "One order with its fills",
+    parameters=[_ORDER_ID],
+    responses={200: OrderSerializer} | _errors(401, 403, 404, 429, 503),
 )
 _UNDECIDED: Final = {202: OpenApiResponse(OrderSerializer, description="Not decided within 2 s: the order as it is.")}
 CANCEL_ORDER: Final = _call(

@@ -131,6 +131,34 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelTaken:
+    """A cancel is on its way to the engine."""
+
+    order_id: UUID
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAllTaken:
+    """Cancels of these orders are on their way."""
+
+    order_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AmendTaken:
+    """An amend is on its way; what it may need more is held."""
+
+    order_id: UUID
+    amend_id: UUID
+    account_id: int
+
+
+# What intake answers once its transaction has committed.
+Outcome = Placed | CancelTaken | CancelAllTaken | AmendTaken | ExchangeError
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """A cancel or an amend. `decided` False: the engine has not answered within the wait, `order` is as it stands."""
 

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
@@ -9,10 +10,14 @@ from drf_spectacular.utils import extend_schema
 from api.handler import PUBLIC, ApiRequest
 from api.rest import schemas
 from api.rest.base import ApiView, answer, page
-from api.rest.query import Query
+from api.rest.query import Query, symbol_named
 from api.threads import run_in_thread
 from markets import queries as markets
+from orders import market_data
 from orders.presentation import timestamp
+
+DEPTH_DEFAULT: Final = 100
+DEPTH_MAX: Final = 1000
 
 
 class TimeView(ApiView):
@@ -31,3 +36,43 @@ class SymbolsView(ApiView):
     async def get(self, request: ApiRequest) -> HttpResponse:
         Query(request, known=())
         return page(await run_in_thread(markets.symbols))
+
+
+class BookView(ApiView):
+    access = {"GET": PUBLIC}
+
+    @extend_schema(**schemas.GET_BOOK)
+    async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
+        depth = _depth(request)
+        return answer(await run_in_thread(market_data.book, symbol=await symbol_named(symbol), depth=depth))
+
+
+class DepthView(ApiView):
+    access = {"GET": PUBLIC}
+
+    @extend_schema(**schemas.GET_DEPTH)
+    async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
+        depth = _depth(request)
+        return answer(await run_in_thread(market_data.cumulative_depth, symbol=await symbol_named(symbol), depth=depth))
+
+
+class TickerView(ApiView):
+    access = {"GET": PUBLIC}
+
+    @extend_schema(**schemas.GET_TICKER)
+    async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
+        Query(request, known=())
+        return answer(await run_in_thread(market_data.ticker, symbol=await symbol_named(symbol)))
+
+
+class TickersView(ApiView):
+    access = {"GET": PUBLIC}
+
+    @extend_schema(**schemas.LIST_TICKERS)
+    async def get(self, request: ApiRequest) -> HttpResponse:
+        Query(request, known=())
+        return page(await run_in_thread(market_data.tickers))
+
+
+def _depth(request: ApiRequest) -> int:
+    return Query(request, known=("depth",)).whole("depth", default=DEPTH_DEFAULT, most=DEPTH_MAX)

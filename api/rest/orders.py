@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 
 from api import auth
-from api.errors import STATUS, DropConnection, NotHere, as_exchange_error, error_body, error_response
+from api.errors import STATUS, DropConnection, as_exchange_error, error_body, error_response
 from api.handler import ApiRequest
 from api.lookups import listed_symbols
-from api.rest import schemas
+from api.rest import listing, schemas
 from api.rest.base import ApiView, answer, caller_of
 from api.rest.parsing import account_named, identity, parse_amend, parse_batch, parse_order, read_json, read_object
 from api.rest.query import Query
@@ -39,10 +39,6 @@ async def submit(request: ApiRequest, *requests: Request, wait: bool) -> list[Re
     if any(isinstance(result, OutcomeUnknown) for result in results):
         raise DropConnection
     return results
-
-
-def order_not_found() -> NotHere:
-    return NotHere("There is no such order.")
 
 
 def decided(result: Result) -> HttpResponse:
@@ -81,8 +77,6 @@ class OrdersView(ApiView):
 
     @extend_schema(**schemas.LIST_ORDERS)
     async def get(self, request: ApiRequest) -> HttpResponse:
-        from api.rest import listing
-
         return await listing.orders(request)
 
     @extend_schema(**schemas.PLACE_ORDER)
@@ -159,8 +153,6 @@ class OrderView(ApiView):
 
     @extend_schema(**schemas.GET_ORDER)
     async def get(self, request: ApiRequest, order_id: str) -> HttpResponse:
-        from api.rest import listing
-
         return await listing.order(request, order_id)
 
     @extend_schema(**schemas.CANCEL_ORDER)
@@ -168,7 +160,7 @@ class OrderView(ApiView):
         Query(request, known=())
         found = identity(order_id)
         if found is None:
-            raise order_not_found()
+            raise listing.order_not_found()
         cancel = CancelOrder(caller_of(request).principal, found, request_id=request.request_id)
         [result] = await submit(request, cancel, wait=True)
         return decided(result)
@@ -177,7 +169,7 @@ class OrderView(ApiView):
     async def patch(self, request: ApiRequest, order_id: str) -> HttpResponse:
         found = identity(order_id)
         if found is None:
-            raise order_not_found()
+            raise listing.order_not_found()
         amend = parse_amend(
             read_object(request.body), principal=caller_of(request).principal, order_id=found, request_id=request.request_id
         )
@@ -190,6 +182,4 @@ class OrderByClientIdView(ApiView):
 
     @extend_schema(**schemas.GET_ORDER_BY_CLIENT_ID)
     async def get(self, request: ApiRequest, client_order_id: str) -> HttpResponse:
-        from api.rest import listing
-
         return await listing.order_by_client_id(request, client_order_id)

@@ -133,6 +133,7 @@ class PublicTradeSerializer(serializers.Serializer):
 
 
 class OwnTradeSerializer(PublicTradeSerializer):
+    account = serializers.CharField()
     order_id = serializers.UUIDField()
     fee = _decimal(AMOUNT)
     fee_asset = serializers.CharField()
@@ -201,11 +202,12 @@ class BalanceSerializer(serializers.Serializer):
 class LedgerEntrySerializer(serializers.Serializer):
     """A transfer as the account sees it."""
 
-    transfer_id = serializers.CharField()
+    id = serializers.UUIDField(help_text="The transfers of one trade have one id.")
     account = serializers.CharField()
+    kind = serializers.CharField()
     asset = serializers.CharField()
     amount = _decimal("Positive: received; negative: given.")
-    kind = serializers.CharField()
+    counterpart = serializers.CharField(allow_null=True)
     reference = serializers.CharField(allow_null=True)
     timestamp = _time()
 
@@ -283,10 +285,10 @@ def _path(name: str, description: str, kind: Any = OpenApiTypes.STR) -> OpenApiP
 
 _SYMBOL_PATH: Final = _path("symbol", "BTC-USDT, or BTC/USDT percent-encoded.")
 _SYMBOL: Final = _query("symbol", "BTC/USDT")
-_ACCOUNT: Final = _query("account", "For institution keys and people: which account.")
+_ACCOUNT: Final = _query("account", "For institution keys and people: which account; without: all in reach.")
 _TIMES: Final = [
     _query("start_time", "From this time on.", OpenApiTypes.DATETIME),
-    _query("end_time", "Before this time.", OpenApiTypes.DATETIME),
+    _query("end_time", "Up to and with this time.", OpenApiTypes.DATETIME),
 ]
 _PAGING: Final = [
     _query("limit", "1 to 500, default 100.", OpenApiTypes.INT),
@@ -405,7 +407,7 @@ LIST_TRADES: Final = _call(
     "list_trades",
     "Market data",
     "Public trades of a symbol, newest first",
-    parameters=[_query("symbol", "BTC/USDT", required=True), *_TIMES, *_PAGING],
+    parameters=[_query("symbol", "BTC/USDT", required=True), *_PAGING],
     responses={200: _page("PublicTrade", PublicTradeSerializer)} | _errors(400, 404, 429, 503),
 )
 LIST_OWN_TRADES: Final = _call(
@@ -450,7 +452,7 @@ LIST_LEDGER: Final = _call(
     "list_ledger",
     "Account",
     "Transfers seen from the account, newest first",
-    parameters=[_query("asset", "USDT"), *_TIMES, _ACCOUNT, *_PAGING],
+    parameters=[_ACCOUNT, *_PAGING],
     responses={200: _page("LedgerEntry", LedgerEntrySerializer)} | _errors(400, 401, 403, 404, 429, 503),
 )
 LIST_FEES: Final = _call(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from api.rest import accounts, documents, login, markets, orders
+from api.rest import accounts, documents, login, markets, orders, trades
 
 urlpatterns = [
     path("auth/token", login.TokenView.as_view()),
@@ -11,9 +11,18 @@ urlpatterns = [
     path("orders/batch", orders.BatchView.as_view()),
     path("orders/by-client-id/<path:client_order_id>", orders.OrderByClientIdView.as_view()),
     path("orders/<str:order_id>", orders.OrderView.as_view()),
+    path("orderbook/<path:symbol>/depth", markets.DepthView.as_view()),
+    path("orderbook/<path:symbol>", markets.BookView.as_view()),
+    path("ticker", markets.TickersView.as_view()),
+    path("ticker/<path:symbol>", markets.TickerView.as_view()),
     path("symbols", markets.SymbolsView.as_view()),
     path("time", markets.TimeView.as_view()),
+    path("trades", trades.TradesView.as_view()),
+    path("trades/my", trades.OwnTradesView.as_view()),
+    path("trades/<str:trade_id>", trades.TradeView.as_view()),
     path("balances", accounts.BalancesView.as_view()),
+    path("ledger", accounts.LedgerView.as_view()),
+    path("fees", accounts.FeesView.as_view()),
     path("schema", documents.SchemaView.as_view(), name="schema"),
     path("docs", documents.SwaggerView.as_view(), name="docs"),
     path("redoc", documents.RedocView.as_view(), name="redoc"),

@@ -49,9 +49,10 @@ def book(*, symbol: str, depth: int = 100) -> dict[str, Any]:
         )
         rows = cursor.fetchall()
     levels: dict[str | None, list[list[str]]] = {"BUY": [], "SELL": [], None: []}
+    ticks, lots = market.tick_decimals, market.lot_decimals  # what rests is on the grid: nothing is rounded
     for _, _, side, price, quantity in rows:
         if side is not None:
-            levels[side].append([fixed(price, market.tick_decimals), fixed(quantity, market.lot_decimals)])
+            levels[side].append([f"{price:.{ticks}f}", f"{quantity:.{lots}f}"])
     return {
         "symbol": market.name,
         "sequence": rows[0][0] or 0,

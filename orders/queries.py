@@ -228,9 +228,10 @@ def _open_orders(
     if side is not None:
         beside, more = f"{beside} AND o.side = %s", [*more, side]
     first = "" if beside else "ORDER BY order_id DESC LIMIT %s"
-    source = f"""(SELECT order_id FROM orders_openorder WHERE {" AND ".join(within)} {first}) p
-        JOIN orders_order o ON o.id = p.order_id JOIN institutions_account a ON a.id = o.account_id WHERE true {beside}"""  # noqa: S608
-    return source, [*parameters, *([] if beside else [limit]), *more]
+    source = f"""(SELECT o.* FROM (SELECT order_id FROM orders_openorder WHERE {" AND ".join(within)} {first}) p
+            JOIN orders_order o ON o.id = p.order_id WHERE true {beside} ORDER BY o.id DESC LIMIT %s) o
+        JOIN institutions_account a ON a.id = o.account_id"""  # noqa: S608
+    return source, [*parameters, *([] if beside else [limit]), *more, limit]
 
 
 def _any_orders(

@@ -127,7 +127,7 @@ _SELECT = """SELECT s.id, s.name, b.code, q.code, b.id, q.id, b.scale, q.scale, 
     FROM markets_symbol s JOIN markets_asset b ON b.id = s.base_id JOIN markets_asset q ON q.id = s.quote_id"""
 
 
-def _load(where: str, parameter: object) -> Market | None:
+def _load(where: str, parameter: int | str) -> Market | None:
     with connections["default"].cursor() as cursor:
         cursor.execute(f"{_SELECT} WHERE {where}", [parameter])
         row = cursor.fetchone()

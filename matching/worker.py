@@ -83,7 +83,8 @@ class Worker:
         self._symbols = array(self.engines)
         self._looked_at = time.monotonic()
         gc.collect()
-        gc.freeze()  # the books have no cycles that matter; full collections over them would stall matching
+        gc.freeze()
+        gc.disable()  # books unlink what ends; a full collection over them would stall matching. Idle time collects the rest
         orders = sum(len(engine.records) for engine in self.engines.values())
         log.warning(
             "matching_recovered", shard=self.shard, epoch=self.epoch, symbols=len(self.engines), orders=orders,
@@ -102,6 +103,7 @@ class Worker:
             if now - self._looked_at > LOOK_FOR_SYMBOLS_AFTER_S:
                 self._adopt_new_symbols(connection)
                 self._looked_at = now
+                gc.collect(1)
             wait(session, POLL_S)
 
     def settle_once(self, connection: psycopg.Connection[Any]) -> int:

@@ -347,6 +347,7 @@ class IntakeBatch:
                 "SELECT account_id, symbol_id, count(*) FROM orders_openorder WHERE account_id = ANY(%s::bigint[]) GROUP BY 1, 2", [ids]
             ) if any(self._has_symbol_limit(r.symbol) for r in places) else None  # fmt: skip
         row = xid.fetchone()
+        assert row is not None
         self._xid, platform_frozen = int(row[0]), row[1]
         frozen = {row[0]: row[1] or platform_frozen for row in institutions}
         self._take_accounts(accounts, frozen)

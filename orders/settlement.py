@@ -8,6 +8,7 @@ Funds cannot be missing here. Intake has held what an order can spend; a fill co
 price and what the fill was better by is released with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b, sha256
@@ -316,7 +317,7 @@ class ReadsLevels(Protocol):
         """Lots at a price, 0 when there are none."""
 
 
-def write(connection: Connection[Any], batches: list[tuple[SymbolBatch, ReadsLevels]], *, shard: int, epoch: int) -> None:
+def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, ReadsLevels]], *, shard: int, epoch: int) -> None:
     """Write the batches (each with its book) into the open transaction and fence it; the caller commits.
 
     Locks: accounts sorted, then their orders and balances, last the shard's lease. Raises: Fenced, psycopg.Error.
@@ -426,16 +427,8 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
         rows.sort()
         run(UPDATE_ORDERS_SQL, [*columns(rows), rows[0][0], rows[-1][0]], len(rows), "orders")
     if moved:
-        changes = [
-            (
-                account_id,
-                asset_id,
-                _text(posted.get((account_id, asset_id), 0), scales[asset_id]),
-                _text(held.get((account_id, asset_id), 0), scales[asset_id]),
-            )
-            for account_id, asset_id in moved
-        ]
-        run(UPDATE_BALANCES_SQL, columns(changes), len(changes), "balances")
+        deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
+        run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
     if closed:
         run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
     if ended:

@@ -158,7 +158,7 @@ class Book:
             maker = level.next
             assert isinstance(maker, Order)
             if maker.account_id == account_id:
-                lots = affordable
+                lots = 0  # what an order by budget leaves is told in money, not in lots
                 if prevention == DECREMENT:
                     budget -= min(affordable, maker.left) * level.price
                     lots = budget // level.price

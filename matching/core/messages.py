@@ -117,7 +117,10 @@ class BookLike(Protocol):
         is left would still pay for a lot at the best price on offer within its limit (nothing on offer: at the limit itself):
         CANCELLED IOC_UNFILLED with left 0. Prevention: an own order met is treated as in `place` (DECREMENT: the overlap is
         min(affordable lots at that price, resting lots), its cost leaves the budget; when less than a lot at that price is
-        left: CANCELLED SELF_TRADE_PREVENTED).
+        left: CANCELLED SELF_TRADE_PREVENTED). CANCELLED of an order by budget always tells left 0.
+
+        Raises: InvalidCommand when price (1..MAX_TICKS), budget (1..MAX_LOTS) or prevention is out of range, or the id is that of
+        an open order.
         """
 
     def cancel(self, order_id: OrderId, reason: str) -> None:

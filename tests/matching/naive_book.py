@@ -121,7 +121,7 @@ class NaiveBook:
     def place_by_budget(self, order_id: OrderId, account_id: Hashable, price: int, budget: int, prevention: int) -> None:
         """See `BookLike.place_by_budget`."""
         self._require_sound(order_id, BUY, price, 1, IOC, prevention)
-        require(1 <= budget <= MAX_TICKS * MAX_LOTS, "budget out of range")
+        require(1 <= budget <= MAX_LOTS, "budget out of range")
         if self.status in CLOSED_FOR_ORDERS:
             self.events.append((REJECTED, order_id, CLOSED_FOR_ORDERS[self.status]))
             return

@@ -1,0 +1,259 @@
+"""Rows by raw SQL that keep every rule, so that a test can break exactly one: a house, two institutions, a market, orders."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import psycopg
+import pytest
+from psycopg import sql
+
+Connection = psycopg.Connection[Any]
+
+ENGINE: Final = "exchange_engine"
+TENANT: Final = "exchange_tenant"
+
+NOW: Final = datetime.now(UTC).replace(microsecond=0)
+
+HOUSE, NORTH, SOUTH = 901, 902, 903  # institutions
+FEES, OUTSIDE, ALICE, BOB = 911, 912, 921, 931  # accounts: of the house, of NORTH (Alice), of SOUTH (Bob)
+BTC, USD, MARKET = 951, 952, 961
+
+
+def order_id(number: int, *, at: datetime = NOW) -> uuid.UUID:
+    """The same UUIDv7 for the same number: it lies in the partition of `at`."""
+    ms = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return uuid.UUID(int=(ms << 80) | (0x7 << 76) | (0x2 << 62) | number)
+
+
+trade_id = order_id
+
+DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "institutions_institution": {"is_house": False, "is_frozen": False, "cors_origins": "{}", "created_at": NOW},
+    "institutions_account": {
+        "kind": "CUSTOMER",
+        "beneficial_owner": "",
+        "is_frozen": False,
+        "self_trade_prevention": "CANCEL_NEWEST",
+        "created_at": NOW,
+    },
+    "institutions_apikey": {
+        "kind": "hmac",
+        "institution_id": NORTH,
+        "secret": b"secret",
+        "scopes": ["read"],
+        "ip_allow_list": [],
+        "is_unlimited": False,
+        "is_active": True,
+        "label": "",
+        "created_at": NOW,
+    },
+    "institutions_auditentry": {
+        "at": NOW,
+        "actor": "test",
+        "action": "test",
+        "subject": "test",
+        "reason": "",
+        "user_agent": "",
+        "request_id": "",
+    },
+    "markets_asset": {"name": "", "scale": 8},
+    "markets_symbol": {
+        "base_id": BTC,
+        "quote_id": USD,
+        "status": "TRADING",
+        "route": "INTERNAL",
+        "is_listed": True,
+        "tick_size": "0.01",
+        "lot_size": "0.001",
+        "min_quantity": "0.001",
+        "min_notional": 0,
+        "market_protection": "0.05",
+        "maker_fee": "0.001",
+        "taker_fee": "0.002",
+        "fee_account_id": FEES,
+        "order_types": "{}",
+    },
+    "wallet_transfer": {
+        "leg": 0,
+        "kind": "DEPOSIT",
+        "asset_id": USD,
+        "debit_account_id": OUTSIDE,
+        "credit_account_id": ALICE,
+        "amount": 1,
+        "created_at": NOW,
+    },
+    "wallet_transferkey": {"scope": "test", "fingerprint": b"", "transfer_id": order_id(1)},
+    "wallet_balance": {"posted": 0, "held": 0},
+    "orders_order": {
+        "account_id": ALICE,
+        "symbol_id": MARKET,
+        "side": "BUY",
+        "order_type": "LIMIT",
+        "time_in_force": "GTC",
+        "self_trade_prevention": "CANCEL_NEWEST",
+        "reduce_only": False,
+        "status": "PENDING",
+        "quantity": 1,
+        "price": 100,
+        "filled_quantity": 0,
+        "filled_quote": 0,
+        "prevented_quantity": 0,
+        "fee": 0,
+        "held": 100,
+        "maker_fee_rate": "0.001",
+        "taker_fee_rate": "0.002",
+        "sequence": 0,
+        "priority_sequence": 0,
+        "created_at": NOW,
+        "updated_at": NOW,
+    },
+    "orders_orderkey": {"account_id": ALICE, "fingerprint": b""},
+    "orders_transition": {"sequence": 0, "cause": "TEST", "actor": "test", "at": NOW},
+    "orders_trade": {
+        "symbol_id": MARKET,
+        "number": 1,
+        "sequence": 1,
+        "price": 100,
+        "quantity": 1,
+        "taker_side": "BUY",
+        "maker_order_id": order_id(2),
+        "taker_order_id": order_id(1),
+        "maker_account_id": BOB,
+        "taker_account_id": ALICE,
+        "maker_fee": 0,
+        "taker_fee": 0,
+        "executed_at": NOW,
+    },
+    "orders_amend": {
+        "account_id": ALICE,
+        "symbol_id": MARKET,
+        "price": 100,
+        "quantity": 2,
+        "extra_held": 0,
+        "status": "PENDING",
+        "actor": "test",
+        "created_at": NOW,
+    },
+    "orders_commandlog": {
+        "symbol_id": MARKET,
+        "first_sequence": 1,
+        "last_sequence": 1,
+        "epoch": 1,
+        "stamp_ms": 0,
+        "payload": b"",
+        "chain": b"",
+        "state_hash": 0,
+        "settled_at": NOW,
+    },
+    "orders_checkpoint": {
+        "symbol_id": MARKET,
+        "shard_id": 0,
+        "epoch": 1,
+        "sequence": 0,
+        "trade_number": 0,
+        "book_sequence": 0,
+        "status": "TRADING",
+        "state_hash": 0,
+        "stamp_ms": 0,
+        "settled_at": NOW,
+    },
+    "orders_openorder": {"symbol_id": MARKET},
+    "orders_booklevel": {"symbol_id": MARKET, "side": "BUY", "price": 100, "quantity": 1},
+    "orders_inbox": {"symbol_id": MARKET, "commands": 1, "payload": b""},
+    "risk_limit": {"kind": "ORDER_VALUE", "value": 1},
+}
+
+
+def insert(connection: Connection, table: str, *rows: dict[str, Any], **values: Any) -> None:
+    """One statement with all `rows` (or with the one row of `values`); what they leave out is a default that keeps the rules."""
+    complete = [{**DEFAULTS.get(table, {}), **row} for row in (rows or (values,))]
+    if table == "orders_order":
+        complete = [{"client_order_id": f"client-{row['id'].int & 0xFFFF}", **row} for row in complete]
+    if table == "orders_checkpoint":
+        complete = [{"chain": sha256_of_nothing(connection), **row} for row in complete]
+    columns = list(complete[0])
+    row = sql.SQL("({})").format(sql.SQL(", ").join(sql.Placeholder() * len(columns)))
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES {}").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join([row] * len(complete))
+    )
+    connection.execute(statement, [row[column] for row in complete for column in columns])
+
+
+def sha256_of_nothing(connection: Connection) -> bytes:
+    return bytes(one(connection, "SELECT sha256(''::bytea)"))
+
+
+def lay_the_ground(connection: Connection) -> None:
+    """The house with its accounts, Alice of NORTH and Bob of SOUTH, and a market of BTC (8 decimals) against USD (6)."""
+    insert(
+        connection,
+        "institutions_institution",
+        {"id": HOUSE, "code": "the-house", "name": "House", "is_house": True},
+        {"id": NORTH, "code": "north", "name": "North"},
+        {"id": SOUTH, "code": "south", "name": "South"},
+    )
+    insert(
+        connection,
+        "institutions_account",
+        {"id": FEES, "institution_id": HOUSE, "name": "fees", "kind": "FEES"},
+        {"id": OUTSIDE, "institution_id": HOUSE, "name": "outside", "kind": "EXTERNAL"},
+        {"id": ALICE, "institution_id": NORTH, "name": "alice", "kind": "CUSTOMER"},
+        {"id": BOB, "institution_id": SOUTH, "name": "bob", "kind": "CUSTOMER"},
+    )
+    insert(connection, "markets_asset", {"id": BTC, "code": "TBTC", "scale": 8}, {"id": USD, "code": "TUSD", "scale": 6})
+    insert(connection, "markets_symbol", id=MARKET, name="TBTC/TUSD")
+
+
+def one(connection: Connection, statement: str, *parameters: Any) -> Any:
+    """The first column of the first row."""
+    row = connection.execute(statement.encode(), parameters or None).fetchone()
+    assert row is not None, statement
+    return row[0]
+
+
+def column(connection: Connection, statement: str, *parameters: Any) -> list[Any]:
+    """The first column of every row."""
+    return [row[0] for row in connection.execute(statement.encode(), parameters or None).fetchall()]
+
+
+@contextmanager
+def acting_as(connection: Connection, role: str | None) -> Iterator[None]:
+    """The statements of the block run with the rights of this role (None: the owner); what they did stays in the transaction."""
+    if role is None:
+        yield
+        return
+    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+    yield
+    connection.execute("RESET ROLE")
+
+
+@contextmanager
+def without_triggers(connection: Connection) -> Iterator[None]:
+    """As the owner, past every trigger (constraints still hold): for rows that no honest statement could leave behind."""
+    connection.execute("SET LOCAL session_replication_role = replica")
+    yield
+    connection.execute("SET LOCAL session_replication_role = origin")
+
+
+@contextmanager
+def refused(
+    connection: Connection, error: type[psycopg.Error], *, constraint: str | None = None, saying: str = "", role: str | None = None
+) -> Iterator[None]:
+    """The block must fail with exactly this SQLSTATE, by this constraint (None: by a trigger or a right), in these words.
+
+    What it did is rolled back, the transaction around it goes on.
+    """
+    with pytest.raises(psycopg.Error) as caught, connection.transaction(), acting_as(connection, role):
+        yield
+    told = caught.value
+    assert (type(told), told.diag.constraint_name) == (error, constraint), f"{told.sqlstate} {told}"
+    assert saying in str(told)
+
+
+def plain(value: Any) -> str:
+    """A number without the zeros that NUMERIC(38, 18) puts behind it."""
+    return f"{Decimal(value).normalize():f}"

@@ -1,0 +1,1 @@
+"""Intake, settlement, life cycle and reconciliation of orders."""

@@ -117,11 +117,9 @@ INSERT_OPEN_SQL: Final = """
     INSERT INTO orders_openorder (symbol_id, order_id, account_id) SELECT * FROM unnest(%s::int[], %s::uuid[], %s::bigint[])"""
 
 INSERT_AMENDS_SQL: Final = """
-    INSERT INTO orders_amend (id, order_id, account_id, symbol_id, price, quantity, extra_held, status, actor, created_at)
-    SELECT u.*, 'PENDING', v.actor, %s
-    FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[]) WITH ORDINALITY
-        AS u(id, order_id, account_id, symbol_id, price, quantity, extra_held, n)
-    JOIN unnest(%s::text[]) WITH ORDINALITY AS v(actor, n) USING (n)"""
+    INSERT INTO orders_amend (id, order_id, account_id, symbol_id, price, quantity, extra_held, actor, status, created_at)
+    SELECT u.*, 'PENDING', %s
+    FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[]) AS u"""
 
 NEW_BALANCES_SQL: Final = """
     INSERT INTO wallet_balance (account_id, asset_id, posted, held) SELECT u.*, 0, 0 FROM unnest(%s::bigint[], %s::smallint[]) AS u

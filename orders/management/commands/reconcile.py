@@ -39,5 +39,5 @@ class Command(BaseCommand):
             self.stdout.write(f"      {found.sentence}\n      expected {found.expected}, found {found.found}\n")
         if report.broken > len(report.breaks):
             self.stdout.write(f"… and {report.broken - len(report.breaks):,} more\n")
-        verdict = "No break." if report.is_clean else f"{report.broken:,} breaks."
+        verdict = {0: "No break.", 1: "1 break."}.get(report.broken, f"{report.broken:,} breaks.")
         self.stdout.write(f"{verdict} {report.duration.total_seconds():.2f} s\n")

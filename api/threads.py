@@ -6,7 +6,7 @@ that broke (PostgreSQL was restarted) is thrown away, and the next request of th
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -19,23 +19,18 @@ R = TypeVar("R")
 
 
 class _Pool:
-    executor: Executor | None = None
+    executor: ThreadPoolExecutor | None = None
 
 
-def executor() -> Executor:
+def executor() -> ThreadPoolExecutor:
     """The pool of this process, made when first asked for."""
     if _Pool.executor is None:
         _Pool.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
     return _Pool.executor
 
 
-def use_executor(other: Executor | None) -> None:
-    """Take another pool from now on (tests run everything in their own thread); None: a new one when next needed."""
-    _Pool.executor = other
-
-
 def shut_down() -> None:
-    """Waits for what is running, then ends the threads."""
+    """Waits for what is running, then ends the threads. A new pool is made when one is needed again."""
     if _Pool.executor is not None:
         _Pool.executor.shutdown(wait=True, cancel_futures=True)
         _Pool.executor = None

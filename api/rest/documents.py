@@ -41,4 +41,6 @@ class SwaggerView(_Page, SpectacularSwaggerView):
 
 @extend_schema(exclude=True)
 class RedocView(_Page, SpectacularRedocView):
-    """Redoc."""
+    """Redoc, in a page of ours: the one it comes with fetches fonts from elsewhere."""
+
+    template_name = "redoc.html"

@@ -95,7 +95,9 @@ class Client:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
 
-    def signed(self, method: str, path: str, body: bytes = b"", *, key: str = "own", at: object = None, window: object = WINDOW) -> dict[str, str]:
+    def signed(
+        self, method: str, path: str, body: bytes = b"", *, key: str = "own", at: object = None, window: object = WINDOW
+    ) -> dict[str, str]:
         stamp = int(time.time() * 1000) if at is None else at
         text = f"{stamp}{window}{method}{path}".encode() + body
         signature = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
@@ -161,5 +163,3 @@ def run_api() -> Callable[[Callable[[Client], Any]], Any]:
             return await act(Client(http))
 
     return lambda act: asyncio.run(with_client(act))
-
-

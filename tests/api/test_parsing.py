@@ -1,5 +1,6 @@
 """An order request, field by field: what is taken, how it is normalised, and under which code everything else is refused."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -98,10 +99,35 @@ def test_expire_at_is_utc_to_the_millisecond() -> None:
 
 
 NUMBERS = ["quantity", "price", "stop_price", "quote_quantity"]
-BAD_NUMBERS = (
-    ["NaN", "sNaN", "Infinity", "-Infinity", "1e4", "1E+9", "0", "0.0", "-0", "-1", "+1", "", " 1", "1 ", "1_000", "１０", "٣", "0x10"]
-    + ["1,5", "1.", ".5", "1.2.3", "1\x00", "1\n", "9" * 21, "1." + "0" * 18 + "1", "9" * 5000]
-)
+BAD_NUMBERS = [
+    "NaN",
+    "sNaN",
+    "Infinity",
+    "-Infinity",
+    "1e4",
+    "1E+9",
+    "0",
+    "0.0",
+    "-0",
+    "-1",
+    "+1",
+    "",
+    " 1",
+    "1 ",
+    "1_000",
+    "１０",
+    "٣",
+    "0x10",
+    "1,5",
+    "1.",
+    ".5",
+    "1.2.3",
+    "1\x00",
+    "1\n",
+    "9" * 21,
+    "1." + "0" * 18 + "1",
+    "9" * 5000,
+]
 
 
 @pytest.mark.parametrize("field", NUMBERS)
@@ -137,8 +163,20 @@ UNKNOWN_VALUES = {
     "post_only": ["yes", "true", 1, 0],
     "reduce_only": ["no", "false"],
     "client_order_id": ["", "x" * 101, "a b", "a\x00b", "ä", "a\n", "a?"],
-    "expire_at": ["tomorrow", "", "2026-13-01T00:00:00Z", "99999-01-01T00:00:00Z", "2026-03-02", "2026-03-02T00:00:00", "20260302T000000Z"]
-    + ["0001-01-01T00:00:00+23:59", "2026-03-02T00:00:60Z", "2026-03-02T00:00:00+24:00", "2026-W10-1T00:00:00Z", "２０２６-03-02T00:00:00Z"],
+    "expire_at": [
+        "tomorrow",
+        "",
+        "2026-13-01T00:00:00Z",
+        "99999-01-01T00:00:00Z",
+        "2026-03-02",
+        "2026-03-02T00:00:00",
+        "20260302T000000Z",
+        "0001-01-01T00:00:00+23:59",
+        "2026-03-02T00:00:60Z",
+        "2026-03-02T00:00:00+24:00",
+        "2026-W10-1T00:00:00Z",
+        "２０２６-03-02T00:00:00Z",
+    ],
     "account": ["", "x" * 61, "a\x00b"],
 }
 
@@ -212,8 +250,21 @@ def test_an_order_is_an_object(data: object) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b" ", b"{", b"[" * 100_000, b'{"a":' * 30_000 + b"1" + b"}" * 30_000, b"{}}", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": "\xff"}']
-    + [b'{"a": "\\ud800"}', "{}".encode("utf-16"), b"\xef\xbb\xbf{}", b"a=b"],
+    [
+        b"",
+        b" ",
+        b"{",
+        b"[" * 100000,
+        b'{"a":' * 30000 + b"1" + b"}" * 30000,
+        b"{}}",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b'{"a": "\xff"}',
+        b'{"a": "\\ud800"}',
+        "{}".encode("utf-16"),
+        b"\xef\xbb\xbf{}",
+        b"a=b",
+    ],
     ids=lambda raw: ascii(raw)[:24],
 )
 def test_what_is_no_json_in_utf8_is_malformed(raw: bytes) -> None:
@@ -223,46 +274,71 @@ def test_what_is_no_json_in_utf8_is_malformed(raw: bytes) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.sampled_from(["BUY", "LIMIT", "GTD", "1.5", "STOP"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.sampled_from(["BUY", "LIMIT", "GTD", "1.5", "STOP"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
 plausible = st.sampled_from(
-    ["BTC/USDT", "BUY", "SELL", "LIMIT", "MARKET", "POST_ONLY", "STOP", "GTC", "IOC", "GTX", "GTD", "1", "0", "c-1", True, False]
-    + ["2030-01-01T00:00:00Z", "LAST", "ACK", "CANCEL_BOTH", "alpha-1"]
+    [
+        "BTC/USDT",
+        "BUY",
+        "SELL",
+        "LIMIT",
+        "MARKET",
+        "POST_ONLY",
+        "STOP",
+        "GTC",
+        "IOC",
+        "GTX",
+        "GTD",
+        "1",
+        "0",
+        "c-1",
+        True,
+        False,
+        "2030-01-01T00:00:00Z",
+        "LAST",
+        "ACK",
+        "CANCEL_BOTH",
+        "alpha-1",
+    ]
 )
+
+
+def refusal_of(act: Callable[[], object]) -> str | None:
+    """The code under which this was refused; None when it was taken."""
+    try:
+        act()
+    except ExchangeError as error:
+        return error.code if error.message else "no message"
+    return None
 
 
 @settings(max_examples=600, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(ORDER_FIELDS)) | st.text(max_size=12), json_values | plausible, max_size=12) | json_values)
 def test_whatever_is_sent_is_an_order_or_an_error_of_the_table(data: object) -> None:
-    for candidate in (data, LIMIT | data if isinstance(data, dict) else data, MARKET | data if isinstance(data, dict) else data):
-        try:
-            order = parse(candidate).order
-        except ExchangeError as error:
-            assert STATUS[error.code] in (400, 404)
-            assert error.message
-        else:
-            order.fingerprint()
+    for candidate in (data, LIMIT | data, MARKET | data) if isinstance(data, dict) else (data,):
+        code = refusal_of(lambda candidate=candidate: parse(candidate).order.fingerprint())  # type: ignore[misc]
+        assert code is None or STATUS[code] in (400, 404)
 
 
 @settings(max_examples=300, deadline=None)
 @given(json_values | st.dictionaries(st.sampled_from(["price", "quantity", "orders"]), json_values | plausible, max_size=2))
 def test_whatever_is_sent_to_amend_or_in_a_batch_is_answered_by_the_table(data: object) -> None:
     for act in (lambda: parse_amend(data, principal=PRINCIPAL, order_id=uuid7()), lambda: parse_batch(data)):
-        try:
-            act()
-        except ExchangeError as error:
-            assert STATUS[error.code] == 400
+        code = refusal_of(act)
+        assert code is None or STATUS[code] == 400
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_whatever_the_bytes_are_they_are_json_or_malformed(raw: bytes) -> None:
-    try:
-        assert read_json(raw) is not ...
-    except ExchangeError as error:
-        assert error.code == "MALFORMED"
+    assert refusal_of(lambda: read_json(raw)) in (None, "MALFORMED")
 
 
 def test_an_amend_needs_something_to_change() -> None:

@@ -102,9 +102,14 @@ def fund(account: Account, asset: Asset, amount: Decimal | int | str) -> None:
     deposit(account_id=account.pk, asset=asset.code, amount=Decimal(amount), reference=f"funds {uuid7()}", actor=ACTOR)
 
 
+def _identity(at_ms: int | None) -> UUID:
+    """A new UUIDv7 of that moment (null: now), also of one before the ids that this process has made."""
+    return uuid7() if at_ms is None else UUID(int=at_ms << 80 | uuid7().int & (1 << 80) - 1)
+
+
 def order_row(account: Account, symbol: Symbol, *, at_ms: int | None = None, status: str = "OPEN", **change: Any) -> UUID:
     """An order as intake and settlement would have left it: LIMIT BUY of 1 at 100, with its key and its place among the open ones."""
-    order_id = uuid7(ms=at_ms)
+    order_id = _identity(at_ms)
     moment = datetime.fromtimestamp(uuid_ms(order_id) / 1000, UTC)
     ended = status in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED")
     row: dict[str, Any] = {
@@ -163,7 +168,7 @@ def trade_row(
 ) -> UUID:
     """A trade with its two transfers and a fee of 0.1 % of what each side received, as settlement would have left it (balances
     and orders are not touched)."""
-    trade_id = uuid7(ms=at_ms)
+    trade_id = _identity(at_ms)
     moment = datetime.fromtimestamp(uuid_ms(trade_id) / 1000, UTC)
     buyer, seller = (taker, maker) if taker_side == "BUY" else (maker, taker)
     base, quote = Decimal(quantity), Decimal(quantity) * Decimal(price)

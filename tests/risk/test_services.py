@@ -1,0 +1,56 @@
+from decimal import Decimal
+
+import pytest
+
+from institutions.models import AuditEntry
+from risk.models import Limit
+from risk.services import InvalidLimit, remove_limit, set_limit
+from tests.factories import AccountFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_limit_is_set_then_changed_and_both_are_audited():
+    account = AccountFactory()
+    for value in ("5", "7"):
+        set_limit(kind="OPEN_ORDERS", value=Decimal(value), account_id=account.pk, actor="olga", reason="too busy")
+
+    assert list(Limit.objects.filter(account=account).values_list("kind", "value")) == [("OPEN_ORDERS", 7)]
+    first, second = AuditEntry.objects.filter(action="limit.set").order_by("pk")
+    assert (first.before, first.after, first.subject) == (None, {"value": "5"}, f"limit:OPEN_ORDERS,account={account.pk}")
+    assert (Decimal(second.before["value"]), second.after) == (5, {"value": "7"})
+
+
+def test_the_platforms_own_limit_stays_one():
+    set_limit(kind="OPEN_ORDERS", value=Decimal(100), actor="olga", reason="test")
+    found = Limit.objects.filter(kind="OPEN_ORDERS", account=None, institution=None, symbol_id=None)
+    assert [row.value for row in found] == [100]
+
+
+def test_a_limit_is_lifted_once():
+    account = AccountFactory()
+    set_limit(kind="OPEN_ORDERS", value=Decimal(5), account_id=account.pk, actor="olga", reason="test")
+    for _ in range(2):
+        remove_limit(kind="OPEN_ORDERS", account_id=account.pk, actor="olga", reason="calm again")
+
+    assert not Limit.objects.filter(account=account).exists()
+    assert Limit.objects.filter(kind="OPEN_ORDERS").exists()
+    assert AuditEntry.objects.filter(action="limit.remove").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"kind": "MOOD"}, "kind"),
+        ({"value": Decimal("NaN")}, "value"),
+        ({"value": Decimal(-1)}, "value"),
+        ({"value": Decimal("1e18")}, "value"),
+        ({"reason": " "}, "reason"),
+        ({"account_id": 987654}, "account"),
+        ({"institution_id": 987654}, "institution"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_by_its_field(change, field):
+    with pytest.raises(InvalidLimit) as refused:
+        set_limit(**{"kind": "OPEN_ORDERS", "value": Decimal(5), "actor": "olga", "reason": "test", **change})
+    assert refused.value.field == field

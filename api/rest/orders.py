@@ -18,15 +18,9 @@ from api.rest.query import Query
 from api.threads import run_in_thread
 from exchange_platform.errors import ExchangeError
 from institutions import queries as institutions
+from orders.desk import desk as process_desk
 from orders.refusals import NotTaken, OutcomeUnknown, ReplayedSignature
 from orders.requests import CancelAll, CancelledAll, CancelOrder, Decided, Placed, Request, Result, Submission
-
-
-def process_desk() -> Any:
-    """The desk of this process."""
-    from orders.desk import desk
-
-    return desk()
 
 
 def _now() -> datetime:

@@ -243,7 +243,7 @@ UPDATE_ORDERS_SQL: Final = """
     FROM unnest(%s::uuid[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
         %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::timestamptz[])
         AS u(id, status, filled, filled_quote, prevented, fee, held, reason, sequence, priority, price, quantity, at)
-    WHERE o.id = u.id AND o.id >= %s::uuid AND o.id <= %s::uuid"""
+    WHERE o.id = u.id"""
 
 INSERT_TRADES_SQL: Final = """
     INSERT INTO orders_trade (id, symbol_id, number, sequence, price, quantity, taker_side, maker_order_id, taker_order_id,
@@ -425,7 +425,7 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
         run(LOCK_ACCOUNTS_SQL, [array(accounts)])
     if rows:
         rows.sort()
-        run(UPDATE_ORDERS_SQL, [*columns(rows), rows[0][0], rows[-1][0]], len(rows), "orders")
+        run(UPDATE_ORDERS_SQL, columns(rows), len(rows), "orders")
     if moved:
         deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
         run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")

@@ -110,7 +110,7 @@ class Worker:
         """Take what waits, match it, settle it, commit. Returns the number of commands. Raises: Fenced, psycopg.Error."""
         rows = connection.execute(TAKE_SQL, [self._symbols, ROWS_PER_BATCH], prepare=True).fetchall()
         if not rows:
-            connection.rollback()
+            connection.commit()  # never rollback here: psycopg would throw away every prepared statement with it
             return 0
         rows.sort()
         stamp_ms = self._clock_ns() // 1_000_000

@@ -35,7 +35,7 @@ class Tally:
 
     def percentiles_ms(self) -> dict[str, float]:
         ordered = sorted(self.delays_s)
-        return {f"p{p}_ms": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2) for p in (50, 95, 99)} if ordered else {}
+        return {f"p{p}_ms": round(ordered[len(ordered) * p // 100] * 1000, 2) for p in (50, 95, 99)} if ordered else {}
 
 
 class Signer:
@@ -51,8 +51,10 @@ class Signer:
         mac = self._mac.copy()
         mac.update(f"{stamp_ms}{RECV_WINDOW_MS}{method}{target}".encode() + body)
         head = (
-            f"{method} {target} HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            f"X-API-Key: {self._key}\r\nX-Timestamp: {stamp_ms}\r\nX-Recv-Window: {RECV_WINDOW_MS}\r\nX-Signature: {mac.hexdigest()}\r\n\r\n"
+            f"{method} {target} HTTP/1.1\r\nHost: {self._netloc}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"X-API-Key: {self._key}\r\nX-Timestamp: {stamp_ms}\r\nX-Recv-Window: {RECV_WINDOW_MS}\r\n"
+            f"X-Signature: {mac.hexdigest()}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -95,7 +97,9 @@ def singles(signers: Sequence[Signer], orders: Orders, response_type: str, count
     ]
 
 
-def batches(signers: Sequence[Signer], orders: Orders, response_type: str, count: int, size: int = 50, *, resting: bool = False) -> list[bytes]:
+def batches(
+    signers: Sequence[Signer], orders: Orders, response_type: str, count: int, size: int = 50, *, resting: bool = False
+) -> list[bytes]:
     """POST /orders/batch, the accounts in turn, each batch of one side (one account does not trade with itself)."""
     stamp_ms = int(time.time() * 1000)
     make = orders.away_from_the_middle if resting else orders.around_the_middle
@@ -164,13 +168,14 @@ def closed_loop(base_url: str, requests: Sequence[bytes], *, connections: int, s
     """Send the requests over so many connections until they or the seconds are used up; every answer is waited for."""
     tally = Tally()
     parts = urlsplit(base_url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         source = iter(requests)
         started = time.perf_counter()
         made = [
-            await loop.create_connection(lambda: _Connection(source, tally, started + seconds, size), parts.hostname, parts.port)
+            await loop.create_connection(lambda: _Connection(source, tally, started + seconds, size), host, port)
             for _ in range(connections)
         ]
         await asyncio.gather(*(connection.done for _, connection in made))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 RATE_ONE: Final = 10**8
 _EXACT: Final = Context(prec=76, traps=[InvalidOperation])
@@ -128,10 +128,19 @@ _SELECT = """SELECT s.id, s.name, b.code, q.code, b.id, q.id, b.scale, q.scale, 
 
 
 def _load(where: str, parameter: int | str) -> Market | None:
-    with connections["default"].cursor() as cursor:
-        cursor.execute(f"{_SELECT} WHERE {where}", [parameter])
-        row = cursor.fetchone()
-    return None if row is None else remember(row)
+    """Read a market; once more when this thread's connection had been lost since it was last used."""
+    connection = connections["default"]
+    for last_try in (False, True):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"{_SELECT} WHERE {where}", [parameter])
+                row = cursor.fetchone()
+            return None if row is None else remember(row)
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if last_try:
+                raise
+    return None
 
 
 def remember(row: tuple[int, str, str, str, int, int, int, int, Decimal, Decimal, int]) -> Market:

@@ -46,10 +46,31 @@ def acquire(connection: Connection[Any], *, shard: int, owner: str, stop: Any, p
     return None
 
 
+def settling_name(shard: int) -> str:
+    """The application name of a shard's settling connection."""
+    return f"matching-{shard}-settle"
+
+
+def end_predecessor(connection: Connection[Any], *, settling: Connection[Any], shard: int) -> None:
+    """End the settling sessions of earlier owners: one that was stalled in the middle of a settlement still holds row locks, and
+    the fence lets it commit nothing anyway."""
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database() AND pid <> %s",
+        [settling_name(shard), settling.info.backend_pid],
+    )
+
+
 def renew(connection: Connection[Any], *, shard: int, epoch: int) -> None:
-    """Extend the lease between settlements. Raises: Fenced."""
+    """Extend the lease between settlements, and take the session lock when a slow predecessor still had it at the start: without
+    it our own death would cost a whole lease. Raises: Fenced."""
     if connection.execute(FENCE_SQL, [shard, epoch]).rowcount != 1:
         raise Fenced(f"shard {shard}: epoch {epoch} is over")
+    connection.execute(
+        """SELECT pg_try_advisory_lock(%(class)s, %(shard)s) WHERE NOT EXISTS (
+               SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %(class)s AND objid = %(shard)s AND pid = pg_backend_pid()
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))""",
+        {"class": LOCK_CLASS, "shard": shard},
+    )
 
 
 def release(connection: Connection[Any], *, shard: int, epoch: int) -> None:

@@ -59,13 +59,14 @@ class Worker:
         """Raises: Fenced, RecoveryRefused, psycopg.Error."""
         with (
             connect_direct(name=f"matching-{self.shard}", autocommit=True) as session,
-            connect_direct(name=f"matching-{self.shard}-settle") as connection,
+            connect_direct(name=shards.settling_name(self.shard)) as connection,
         ):
             listen(session, INBOX)
             epoch = shards.acquire(session, shard=self.shard, owner=self.owner, stop=self._stop)
             if epoch is None:
                 return
             self.epoch = epoch
+            shards.end_predecessor(session, settling=connection, shard=self.shard)
             self.recover(connection)
             try:
                 self._loop(session, connection)
@@ -93,18 +94,19 @@ class Worker:
 
     def _loop(self, session: psycopg.Connection[Any], connection: psycopg.Connection[Any]) -> None:
         while not self._stop.is_set():
-            if self.settle_once(connection):
-                self._renewed_at = time.monotonic()
-                continue
+            settled = self.settle_once(connection)
             now = time.monotonic()
-            if now - self._renewed_at > RENEW_AFTER_S:
+            if settled:
+                self._renewed_at = now
+            elif now - self._renewed_at > RENEW_AFTER_S:
                 shards.renew(session, shard=self.shard, epoch=self.epoch)
                 self._renewed_at = now
             if now - self._looked_at > LOOK_FOR_SYMBOLS_AFTER_S:
                 self._adopt_new_symbols(connection)
                 self._looked_at = now
                 gc.collect(1)
-            wait(session, POLL_S)
+            if not settled:
+                wait(session, POLL_S)
 
     def settle_once(self, connection: psycopg.Connection[Any]) -> int:
         """Take what waits, match it, settle it, commit. Returns the number of commands. Raises: Fenced, psycopg.Error."""

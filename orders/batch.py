@@ -242,7 +242,7 @@ class IntakeBatch:
         )
         now_s = self._now_ms // 1000
         for account in self._accounts.values():
-            account.risk.roll(now_s)
+            account.risk.roll(max(now_s, account.risk.second))  # whoever waited for the lock never turns time back
         answers: list[list[Outcome]] = []
         for index, submission in enumerate(self._submissions):
             if index in replayed:
@@ -251,34 +251,35 @@ class IntakeBatch:
             else:
                 answers.append([self._answer(request) for request in submission.requests])
         self._write()
+        self._give_back_nonces(answers, replayed)
         return answers
 
     def look_up(self, connection: Connection[Any]) -> bool | None:
-        """After a broken commit, on a new connection: True it happened, False it did not, None not known (yet)."""
-        probes = (
-            ("SELECT 1 FROM orders_order WHERE id = %s", [draft.order_id for draft in self._written.drafts[:1]]),
-            ("SELECT 1 FROM orders_amend WHERE id = %s", [draft.amend_id for draft in self._written.amends[:1]]),
-        )
-        probed = False
-        for sql, parameters in probes:
-            if parameters:
-                probed = True
-                if connection.execute(sql, parameters).fetchone():
-                    return True
-        if self._spent:
-            probed = True
-            first = self._spent[0]
+        """After a broken commit, on a new connection: True it happened, False it did not, None not known (yet).
+
+        What the transaction wrote says that it happened. Transaction numbers alone could not: after a crash those that never got
+        to disk are given out again. So the number is only asked whether the transaction may still be running, and first.
+        """
+        probes: list[tuple[str, list[Any]]] = []
+        if self._written.drafts:
+            probes.append(("SELECT 1 FROM orders_order WHERE id = %s", [self._written.drafts[0].order_id]))
+        elif self._written.amends:
+            probes.append(("SELECT 1 FROM orders_amend WHERE id = %s", [self._written.amends[0].amend_id]))
+        elif self._spent:
+            spent = self._spent[0]
             sql = "SELECT 1 FROM institutions_spentnonce WHERE api_key_id = %s AND digest = %s"
-            if connection.execute(sql, [first.api_key_id, first.digest]).fetchone():
-                return True
-        if not probed:
+            probes.append((sql, [spent.api_key_id, spent.digest]))
+        if not probes:
             return None if self._written.inbox else False
+        running = False
         try:
             row = connection.execute("SELECT pg_xact_status(%s::text::xid8)", [str(self._xid)]).fetchone()
-        except psycopg.DataError:  # a number the restarted server has not reached: it never got to disk
+            running = row is not None and row[0] == "in progress"
+        except psycopg.DataError:  # a number that the restarted server has not reached yet
             connection.rollback()
-            return False
-        return None if row is not None and row[0] == "in progress" else False
+        if any(connection.execute(sql, parameters).fetchone() for sql, parameters in probes):
+            return True
+        return None if running else False
 
     # -- reading
 
@@ -305,6 +306,15 @@ class IntakeBatch:
         fresh = {(row[0], bytes(row[1])) for row in cursor}
         self._spent = [Nonce(*key) for key in fresh]
         return replayed | {index for key, index in wanted.items() if key not in fresh}
+
+    def _give_back_nonces(self, answers: list[list[Outcome]], replayed: set[int]) -> None:
+        """A submission of which nothing was taken because the system could not (503) has used up nothing."""
+        for index, (submission, outcomes) in enumerate(zip(self._submissions, answers, strict=True)):
+            nonce = submission.nonce
+            if nonce is not None and index not in replayed and all(isinstance(outcome, NotTaken) for outcome in outcomes):
+                sql = "DELETE FROM institutions_spentnonce WHERE api_key_id = %s AND digest = %s"
+                self._connection.execute(sql, [nonce.api_key_id, nonce.digest])
+                self._spent.remove(nonce)
 
     def _read_targets(self, requests: list[CancelOrder | AmendOrder]) -> None:
         ids = {request.order_id for request in requests}
@@ -535,7 +545,7 @@ class IntakeBatch:
         target = self._visible_target(request.principal, request.order_id)
         command = [commands.CANCEL, request.order_id.hex, request.reason, request.principal.actor, request.request_id]
         self._enqueue(target.symbol_id, command)
-        return CancelTaken(request.order_id, target.account_id)
+        return CancelTaken(request.order_id, target.row)
 
     def _cancel_all(self, request: CancelAll) -> Outcome:
         only: int | None = None
@@ -582,7 +592,7 @@ class IntakeBatch:
             [commands.AMEND, request.order_id.hex, draft.amend_id.hex, target.account_id, commands.SIDES[side], accepted.ticks,
              accepted.total, accepted.extra, request.principal.actor, request.request_id],
         )  # fmt: skip
-        return AmendTaken(request.order_id, draft.amend_id, target.account_id)
+        return AmendTaken(request.order_id, draft.amend_id, row)
 
     def _check_owner(self, rules: SymbolRules) -> None:
         if not rules.is_owned:

@@ -4,6 +4,7 @@
 query. A wake-up that gets lost costs one poll.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -52,11 +53,15 @@ FILLS_SQL: Final = f"""
 
 @dataclass(slots=True)
 class Waiting:
-    """A submission whose requests were taken and whose decisions are awaited. `orders` and `amends` are still undecided."""
+    """A submission whose decisions are awaited: `placed`, `ending` and `amends` are still undecided.
+
+    It is registered before the commit, so that no answer is missed; its time runs from the commit (`deadline` is set then),
+    so that nothing is answered that intake itself does not know to be committed.
+    """
 
     outcomes: list[Outcome]
     future: "Future[list[Result]]"
-    deadline: float
+    deadline: float = math.inf
     placed: set[UUID] = field(default_factory=set)
     ending: set[UUID] = field(default_factory=set)
     amends: dict[UUID, UUID] = field(default_factory=dict)  # amend → order
@@ -163,7 +168,9 @@ class Watch:
             rows = {row[0]: row for row in connection.execute(ORDERS_SQL, [array(wanted), min(wanted), max(wanted)], prepare=True)}
             filled = {order_id for order_id, row in rows.items() if row[11]}
             if filled:
-                trades = connection.execute(FILLS_SQL, {"ids": array(filled), "low": min(filled)}, prepare=True)
+                # hosts' clocks differ by less than a day; the bound is there to pass over old partitions
+                low = UUID(int=max(0, min(filled).int - (86_400_000 << 80)))
+                trades = connection.execute(FILLS_SQL, {"ids": array(filled), "low": low}, prepare=True)
                 fills = fills_by_order(trades, filled)
         for one in ready:
             self.discard(one)
@@ -178,7 +185,7 @@ class Watch:
         for one in late:
             self.discard(one)
             if not one.future.done():
-                one.future.set_result([_late_without_database(outcome) for outcome in one.outcomes])
+                one.future.set_result([_as_taken(outcome) for outcome in one.outcomes])
 
 
 def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]], fills: dict[UUID, list[dict[str, Any]]]) -> Result:
@@ -191,7 +198,7 @@ def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]
                 return outcome
             return Placed(order_view(row, fills.get(order_id)), refusal=refusal_of(row))
         case CancelTaken():
-            row = rows[outcome.order_id]
+            row = rows.get(outcome.order_id, outcome.row)
             order = order_view(row, fills.get(outcome.order_id))
             if outcome.order_id in waiting.ending:
                 return Decided(order, decided=False)
@@ -199,7 +206,7 @@ def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]
                 return OrderNotOpen(f"The order had ended: {row[8]}.", details={"status": row[8]})
             return Decided(order)
         case AmendTaken():
-            order = order_view(rows[outcome.order_id], fills.get(outcome.order_id))
+            order = order_view(rows.get(outcome.order_id, outcome.row), fills.get(outcome.order_id))
             if outcome.amend_id in waiting.amends:
                 return Decided(order, decided=False)
             return _amend_result(order, waiting.codes.get(outcome.amend_id))
@@ -218,14 +225,15 @@ def _amend_result(order: dict[str, Any], code: str | None) -> Result:
     return AmendRefused("The amended order would have traded at once, or the symbol does not take it now. The order stays as it was.")
 
 
-def _late_without_database(outcome: Outcome) -> Result:
+def _as_taken(outcome: Outcome) -> Result:
+    """What is known of a request when the engine's decision cannot be looked up: it was taken."""
     match outcome:
         case Placed() | ExchangeError():
             return outcome
         case CancelAllTaken():
             return CancelledAll(requested=len(outcome.order_ids), cancelled=0)
         case CancelTaken() | AmendTaken():
-            return ExchangeError("Taken, but the database is away and the order cannot be shown. Ask for it.", code="DATABASE_UNAVAILABLE")
+            return Decided(order_view(outcome.row), decided=False)
 
 
 class OrderDesk:
@@ -256,7 +264,10 @@ class OrderDesk:
         waiting: list[Waiting] = []
 
         def before_commit(outcomes: list[Outcome]) -> None:
-            one = Waiting(outcomes, answer, time.monotonic() + DECISION_WAIT_S)
+            for earlier in waiting:  # of an attempt that failed
+                self.watch.discard(earlier)
+            waiting.clear()
+            one = Waiting(outcomes, answer)
             for outcome in outcomes:
                 match outcome:
                     case Placed(replay=False, refusal=None) if wait:
@@ -273,14 +284,13 @@ class OrderDesk:
 
         def committed(future: "Future[list[Outcome]]") -> None:
             outcomes = future.result()
-            if waiting and outcomes is waiting[-1].outcomes:
-                return  # the watch answers
+            if waiting and outcomes is waiting[0].outcomes:
+                waiting[0].deadline = time.monotonic() + DECISION_WAIT_S  # the watch answers
+                return
             for one in waiting:
                 self.watch.discard(one)
             if not answer.done():
-                answer.set_result(
-                    [_late_without_database(o) if isinstance(o, CancelTaken | AmendTaken | CancelAllTaken) else o for o in outcomes]
-                )
+                answer.set_result([_as_taken(outcome) for outcome in outcomes])
 
         if waits:
             job.before_commit = before_commit

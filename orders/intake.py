@@ -44,10 +44,6 @@ class Job:
     before_commit: Callable[[list[Outcome]], None] | None = None
 
 
-class CommitUnknown(Exception):
-    """The connection broke while the commit was under way."""
-
-
 class Intake:
     """One thread, one direct connection, one transaction at a time."""
 
@@ -111,8 +107,6 @@ class Intake:
     def _attempt(self, batch: list[Job]) -> list[list[Outcome]]:
         try:
             return self._transaction(batch)
-        except CommitUnknown:
-            raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self._drop_connection()
             if isinstance(error, pg.LockNotAvailable | pg.QueryCanceled | pg.DeadlockDetected):
@@ -135,9 +129,10 @@ class Intake:
         outcomes: list[Outcome] = []
         nonce = job.submission.nonce
         for request in job.submission.requests:
-            single = Job(Submission(requests=(request,), nonce=nonce), before_commit=None)
-            outcome = self._attempt([single])[0][0]
-            if isinstance(outcome, ReplayedSignature) or not isinstance(outcome, ExchangeError):
+            outcome = self._attempt([Job(Submission(requests=(request,), nonce=nonce))])[0][0]
+            if isinstance(outcome, ReplayedSignature):
+                return _all(job, outcome)
+            if not isinstance(outcome, NotTaken) and not (isinstance(outcome, ExchangeError) and outcome.code == "INTERNAL"):
                 nonce = None  # spent by the first one that committed
             outcomes.append(outcome)
         if job.before_commit is not None:

@@ -10,13 +10,13 @@ from itertools import accumulate
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from exchange_platform.ids import uuid_floor
 from markets.queries import symbols
 from markets.units import Market, market_by_name
 from orders.presentation import fixed, timestamp
-from orders.queries import TRADE_COLUMNS, Page, own_trade_view, public_trade_view
+from orders.queries import TRADE_COLUMNS, Page, own_trade_view, pin_index_scans, public_trade_view
 from orders.refusals import UnknownSymbol
 
 CHECKSUM_LEVELS: Final = 10
@@ -76,11 +76,13 @@ def checksum(bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> in
 
 
 def trades(*, symbol: str, limit: int = 100, before: UUID | None = None) -> Page:
-    """A symbol's trades, newest first, without their parties. One backward index scan. Raises: UnknownSymbol."""
-    with connection.cursor() as cursor:
+    """A symbol's trades, newest first, without their parties. Owns a read transaction: one backward index scan. Raises: UnknownSymbol."""
+    market = _market(symbol)
+    with transaction.atomic(), connection.cursor() as cursor:
+        pin_index_scans(cursor)
         cursor.execute(
-            f"SELECT {TRADE_COLUMNS} FROM orders_trade t WHERE t.symbol_id = %s AND t.id < %s ORDER BY t.id DESC LIMIT %s",  # noqa: S608
-            [_market(symbol).id, before or _LAST, limit + 1],
+            f"SELECT {TRADE_COLUMNS} FROM orders_trade t WHERE t.symbol_id = %s AND t.id < %s ORDER BY t.id DESC LIMIT %s",
+            [market.id, before or _LAST, limit + 1],
         )
         rows = cursor.fetchall()
     return Page([public_trade_view(row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
@@ -96,7 +98,7 @@ def trade(*, trade_id: UUID, institution_id: int | None = None, account_ids: Seq
         cursor.execute(
             f"""SELECT {TRADE_COLUMNS}, m.name, m.institution_id, k.name, k.institution_id FROM orders_trade t
                 JOIN institutions_account m ON m.id = t.maker_account_id JOIN institutions_account k ON k.id = t.taker_account_id
-                WHERE t.id = %s""",  # noqa: S608
+                WHERE t.id = %s""",
             [trade_id],
         )
         row = cursor.fetchone()
@@ -121,7 +123,7 @@ def ticker(*, symbol: str) -> dict[str, Any]:
     """The last 24 hours of a symbol, at most a second old. Prices are null where there was no trade; `last_price` is that of the
     last trade ever. `price_change_percent` has two decimals, rounded half to even (for show, nobody gains).
 
-    One statement, and none when asked again within a second by this process. Raises: UnknownSymbol.
+    Owns a read transaction, and none when asked again within a second by this process. Raises: UnknownSymbol.
     """
     market = _market(symbol)
     kept = _tickers.get(symbol)
@@ -146,7 +148,8 @@ def forget() -> None:
 
 def _read_ticker(market: Market) -> dict[str, Any]:
     now = datetime.now(UTC)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        pin_index_scans(cursor)
         cursor.execute(
             """SELECT d.*,
                    (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s AND id >= %(since)s ORDER BY id LIMIT 1),

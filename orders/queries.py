@@ -78,7 +78,8 @@ def orders(
             conditions, parameters = [*conditions, "side = %s"], [*parameters, side]
         source, arguments = _any_orders(institution_id, account_ids, conditions, parameters, limit + 1)
     with tenant_scope(institution_id) as cursor:
-        cursor.execute(f"SELECT {ORDER_COLUMNS} FROM {source} ORDER BY o.id DESC LIMIT %s", [*arguments, limit + 1])  # noqa: S608
+        pin_index_scans(cursor)
+        cursor.execute(f"SELECT {ORDER_COLUMNS} FROM {source} ORDER BY o.id DESC LIMIT %s", [*arguments, limit + 1])
         rows = cursor.fetchall()
     more = len(rows) > limit
     return Page([order_view(row) for row in rows[:limit]], rows[limit - 1][0] if more else None)
@@ -106,15 +107,16 @@ def my_trades(
     if symbol is not None:
         conditions, parameters = f"{conditions} AND t.symbol_id = %s", [*parameters, _market(symbol).id]
     sides = " UNION ALL ".join(
-        f"(SELECT {TRADE_COLUMNS}, '{own}' FROM orders_trade t WHERE t.{own}_account_id = mine.account_id AND {conditions}"  # noqa: S608
+        f"(SELECT {TRADE_COLUMNS}, '{own}' FROM orders_trade t WHERE t.{own}_account_id = mine.account_id AND {conditions}"
         " ORDER BY t.id DESC LIMIT %s)"
         for own in ("maker", "taker")
     )
     accounts = _accounts(institution_id, account_ids)
     with tenant_scope(institution_id) as cursor:
+        pin_index_scans(cursor)
         cursor.execute(
             f"""SELECT t.*, mine.name FROM (SELECT id AS account_id, name FROM institutions_account WHERE id = ANY(%s::bigint[])) mine
-                CROSS JOIN LATERAL ({sides}) t ORDER BY 1 DESC, 13 LIMIT %s""",  # noqa: S608 (fixed text)
+                CROSS JOIN LATERAL ({sides}) t ORDER BY 1 DESC, 13 LIMIT %s""",
             [array(accounts), *parameters, limit + 2, *parameters, limit + 2, limit + 2],
         )
         rows = cursor.fetchall()
@@ -164,6 +166,12 @@ def fees(*, institution_id: int | None, account_ids: Sequence[int] | None) -> li
     return [{name: row[name] for name in ("symbol", "maker_fee", "taker_fee")} for row in symbols()]
 
 
+def pin_index_scans(cursor: Any) -> None:
+    """For the rest of this transaction, read in the order of an index: until a young table has been analysed, the planner would
+    rather sort all of it (200,000 trades: 460 ms instead of 1)."""
+    cursor.execute("SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)")
+
+
 def public_trade_view(row: Sequence[Any]) -> dict[str, Any]:
     """A trade without its parties. `row` begins with FILL_COLUMNS; `side` is the taker's."""
     trade_id, symbol_id, price, quantity, taker_side = row[:5]
@@ -195,14 +203,14 @@ def own_trade_view(row: Sequence[Any], *, is_maker: bool, account: str) -> dict[
 
 def _one(institution_id: int | None, condition: str, parameters: list[Any]) -> dict[str, Any] | None:
     with tenant_scope(institution_id) as cursor:
-        cursor.execute(f"SELECT {ORDER_COLUMNS} FROM {ORDER_FROM} WHERE {condition} ORDER BY o.id DESC LIMIT 1", parameters)  # noqa: S608
+        cursor.execute(f"SELECT {ORDER_COLUMNS} FROM {ORDER_FROM} WHERE {condition} ORDER BY o.id DESC LIMIT 1", parameters)
         row = cursor.fetchone()
         if row is None:
             return None
         order_id = row[0]
         cursor.execute(
             f"""SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.maker_order_id = %s
-                UNION ALL SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.taker_order_id = %s ORDER BY 1""",  # noqa: S608
+                UNION ALL SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.taker_order_id = %s ORDER BY 1""",
             [order_id, order_id],
         )
         fills = fills_by_order(cursor.fetchall(), {order_id})
@@ -230,7 +238,7 @@ def _open_orders(
     first = "" if beside else "ORDER BY order_id DESC LIMIT %s"
     source = f"""(SELECT o.* FROM (SELECT order_id FROM orders_openorder WHERE {" AND ".join(within)} {first}) p
             JOIN orders_order o ON o.id = p.order_id WHERE true {beside} ORDER BY o.id DESC LIMIT %s) o
-        JOIN institutions_account a ON a.id = o.account_id"""  # noqa: S608
+        JOIN institutions_account a ON a.id = o.account_id"""
     return source, [*parameters, *([] if beside else [limit]), *more, limit]
 
 
@@ -243,19 +251,20 @@ def _any_orders(
     if institution_id is None and account_ids is None:
         return f"({page.format(where=where)}) o JOIN institutions_account a ON a.id = o.account_id", [*parameters, limit]
     mine = page.format(where=f"account_id = a.id AND {where}")
-    source = f"(SELECT id, name FROM institutions_account WHERE id = ANY(%s::bigint[])) a CROSS JOIN LATERAL ({mine}) o"  # noqa: S608
+    source = f"(SELECT id, name FROM institutions_account WHERE id = ANY(%s::bigint[])) a CROSS JOIN LATERAL ({mine}) o"
     return source, [array(_accounts(institution_id, account_ids)), *parameters, limit]
 
 
 def _trade_ids(institution_id: int | None, accounts: Sequence[int], before: UUID | None, limit: int) -> list[UUID]:
     sides = " UNION ALL ".join(
-        f"(SELECT id FROM orders_trade WHERE {own}_account_id = mine.account_id AND id < %s ORDER BY id DESC LIMIT %s)"  # noqa: S608
+        f"(SELECT id FROM orders_trade WHERE {own}_account_id = mine.account_id AND id < %s ORDER BY id DESC LIMIT %s)"
         for own in ("maker", "taker")
     )
     with tenant_scope(institution_id) as cursor:
+        pin_index_scans(cursor)
         cursor.execute(
             f"""SELECT DISTINCT t.id FROM unnest(%s::bigint[]) AS mine (account_id) CROSS JOIN LATERAL ({sides}) t
-                ORDER BY t.id DESC LIMIT %s""",  # noqa: S608
+                ORDER BY t.id DESC LIMIT %s""",
             [array(accounts), before or _LAST, limit, before or _LAST, limit, limit],
         )
         return [row[0] for row in cursor.fetchall()]

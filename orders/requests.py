@@ -132,10 +132,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class CancelTaken:
-    """A cancel is on its way to the engine."""
+    """A cancel is on its way to the engine. `row`: the order as intake read it (presentation.ORDER_COLUMNS)."""
 
     order_id: UUID
-    account_id: int
+    row: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +147,11 @@ class CancelAllTaken:
 
 @dataclass(frozen=True, slots=True)
 class AmendTaken:
-    """An amend is on its way; what it may need more is held."""
+    """An amend is on its way; what it may need more is held. `row`: the order as intake read it."""
 
     order_id: UUID
     amend_id: UUID
-    account_id: int
+    row: tuple[Any, ...]
 
 
 # What intake answers once its transaction has committed.

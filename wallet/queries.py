@@ -43,7 +43,7 @@ def balances(*, institution_id: int | None, account_ids: Sequence[int] | None = 
     with tenant_scope(institution_id) as cursor:
         cursor.execute(
             f"""SELECT a.id, a.name, b.asset_id, b.posted, b.held, b.posted - b.held FROM wallet_balance b
-                JOIN institutions_account a ON a.id = b.account_id WHERE a.kind = 'CUSTOMER' {mine}""",  # noqa: S608 (fixed text)
+                JOIN institutions_account a ON a.id = b.account_id WHERE a.kind = 'CUSTOMER' {mine}""",
             [] if account_ids is None else [array(account_ids)],
         )
         rows = cursor.fetchall()
@@ -75,7 +75,7 @@ def movements(*, institution_id: int | None, account_ids: Sequence[int], before:
                     UNION ALL
                     (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.credit_account_id = mine.account_id AND t.id < %(before)s
                         AND t.{_MOVEMENT} ORDER BY t.id DESC LIMIT %(limit)s)
-                ) m ORDER BY m.id DESC, m.leg""",  # noqa: S608 (fixed text)
+                ) m ORDER BY m.id DESC, m.leg""",
             {"accounts": array(account_ids), "before": before or _LAST, "limit": limit},
         )
         return [TransferRow(*row) for row in cursor.fetchall()]
@@ -91,7 +91,7 @@ def transfers_by_ids(*, institution_id: int | None, ids: Iterable[UUID]) -> list
         return []
     with tenant_scope(institution_id) as cursor:
         cursor.execute(
-            f"SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.id = ANY(%s::uuid[]) ORDER BY t.id DESC, t.leg",  # noqa: S608 (fixed text)
+            f"SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.id = ANY(%s::uuid[]) ORDER BY t.id DESC, t.leg",
             [wanted],
         )
         return [TransferRow(*row) for row in cursor.fetchall()]

@@ -47,6 +47,7 @@ def test_every_call_has_a_name_an_answer_and_its_errors(document: Any) -> None:
             names.append(call["operationId"])
             assert call["summary"]
             assert call["tags"]
+            assert "coroutine" not in call.get("description", "")
             assert "429" in call["responses"]
             for status, response in call["responses"].items():
                 if int(status) >= 400:

@@ -69,7 +69,8 @@ def orders(
     parameters: list[Any] = [low, high]
     if symbol is not None:
         conditions, parameters = [*conditions, "symbol_id = %s"], [*parameters, _market(symbol).id]
-    if wanted and wanted <= OPEN_STATUSES:
+    only_open = bool(wanted) and wanted <= OPEN_STATUSES
+    if only_open:
         source, arguments = _open_orders(institution_id, account_ids, conditions, parameters, wanted, side, limit + 1)
     else:
         if wanted:
@@ -78,7 +79,8 @@ def orders(
             conditions, parameters = [*conditions, "side = %s"], [*parameters, side]
         source, arguments = _any_orders(institution_id, account_ids, conditions, parameters, limit + 1)
     with tenant_scope(institution_id) as cursor:
-        pin_index_scans(cursor)
+        if not only_open:
+            pin_index_scans(cursor)
         cursor.execute(f"SELECT {ORDER_COLUMNS} FROM {source} ORDER BY o.id DESC LIMIT %s", [*arguments, limit + 1])
         rows = cursor.fetchall()
     more = len(rows) > limit

@@ -73,9 +73,10 @@ class Market:
 
 def whole_steps(value: Decimal, step: Decimal) -> int:
     """`value / step` when that is whole. Raises OffGrid."""
+    # Values and steps have at most 38 digits each, so a quotient that is not whole shows it within 76.
     steps = _EXACT.divide(value, step)
     whole = int(steps)
-    if whole != steps or _EXACT.multiply(step, Decimal(whole)) != value:
+    if whole != steps:
         raise OffGrid(f"{value} is not a multiple of {step}")
     return whole
 
@@ -172,6 +173,11 @@ def remember(row: tuple[int, str, str, str, int, int, int, int, Decimal, Decimal
 
 
 MARKET_SELECT: Final = _SELECT
+
+
+def known_market(name: str) -> Market | None:
+    """The market of this name if the process has seen it; never reads."""
+    return _by_name.get(name)
 
 
 def market_by_id(symbol_id: int) -> Market:

@@ -21,18 +21,36 @@ TAKE_SQL: Final = f"""
     RETURNING epoch"""
 
 
+# The holder of the session lock, and whoever is in the middle of a settlement: only the old owner is either.
+END_OWNER_SQL: Final = """
+    SELECT pg_terminate_backend(pid, 2000) FROM (
+        SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+        WHERE l.locktype = 'advisory' AND l.classid = %(class)s AND l.objid = %(shard)s AND l.objsubid = 2 AND l.granted
+        UNION
+        SELECT a.pid FROM pg_stat_activity a
+        WHERE a.datname = current_database() AND a.application_name = %(settling)s AND a.xact_start IS NOT NULL) AS old"""
+
+
+def settling_name(shard: int) -> str:
+    """What the connection on which a shard's owner settles is called in pg_stat_activity."""
+    return f"matching-{shard}-settle"
+
+
 def try_acquire(connection: Connection[Any], *, shard: int, owner: str) -> int | None:
     """Take the lease when it has expired, or when its owner's session is gone. Returns the new epoch, or None.
 
-    `connection`: direct, autocommit; it must live as long as the owner does, since it carries the session lock.
+    `connection`: direct, autocommit; it must live as long as the owner does, since it carries the session lock. What a stalled
+    owner left open is ended: a settlement that it may not commit would keep rows locked that the new owner needs.
+    Raises: psycopg.Error, when the old owner's session does not end.
     """
     row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, shard]).fetchone()
     owner_is_gone = bool(row and row[0])
     taken = connection.execute(TAKE_SQL, [shard, owner, owner_is_gone]).fetchone()
     if taken is None:
-        if owner_is_gone:
-            connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_CLASS, shard])
         return None
+    if not owner_is_gone:
+        connection.execute(END_OWNER_SQL, {"class": LOCK_CLASS, "shard": shard, "settling": settling_name(shard)})
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, shard])
     return int(taken[0])
 
 
@@ -46,31 +64,10 @@ def acquire(connection: Connection[Any], *, shard: int, owner: str, stop: Any, p
     return None
 
 
-def settling_name(shard: int) -> str:
-    """The application name of a shard's settling connection."""
-    return f"matching-{shard}-settle"
-
-
-def end_predecessor(connection: Connection[Any], *, settling: Connection[Any], shard: int) -> None:
-    """End the settling sessions of earlier owners: one that was stalled in the middle of a settlement still holds row locks, and
-    the fence lets it commit nothing anyway."""
-    connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database() AND pid <> %s",
-        [settling_name(shard), settling.info.backend_pid],
-    )
-
-
 def renew(connection: Connection[Any], *, shard: int, epoch: int) -> None:
-    """Extend the lease between settlements, and take the session lock when a slow predecessor still had it at the start: without
-    it our own death would cost a whole lease. Raises: Fenced."""
+    """Extend the lease between settlements. Raises: Fenced."""
     if connection.execute(FENCE_SQL, [shard, epoch]).rowcount != 1:
         raise Fenced(f"shard {shard}: epoch {epoch} is over")
-    connection.execute(
-        """SELECT pg_try_advisory_lock(%(class)s, %(shard)s) WHERE NOT EXISTS (
-               SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %(class)s AND objid = %(shard)s AND pid = pg_backend_pid()
-               AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))""",
-        {"class": LOCK_CLASS, "shard": shard},
-    )
 
 
 def release(connection: Connection[Any], *, shard: int, epoch: int) -> None:

@@ -66,7 +66,6 @@ class Worker:
             if epoch is None:
                 return
             self.epoch = epoch
-            shards.end_predecessor(session, settling=connection, shard=self.shard)
             self.recover(connection)
             try:
                 self._loop(session, connection)

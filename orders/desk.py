@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,10 +20,10 @@ import structlog
 from exchange_platform.db import array, connect_direct
 from exchange_platform.errors import ExchangeError
 from notifications.wakeups import SETTLED, listen, wait
-from orders.batch import ENDED, ORDERS_SQL, refusal_of
+from orders.batch_reads import ENDED, ORDERS_SQL
 from orders.intake import Intake, Job
 from orders.presentation import FILL_COLUMNS, fills_by_order, order_view
-from orders.refusals import AmendRefused, OrderNotOpen
+from orders.refusals import AmendRefused, OrderNotOpen, refusal_of
 from orders.requests import (
     AmendOrder,
     AmendTaken,
@@ -77,7 +78,7 @@ class Waiting:
         for outcome in self.outcomes:
             match outcome:
                 case Placed(replay=False, refusal=None):
-                    found.add(UUID(outcome.order["order_id"]))
+                    found.add(outcome.order_id)
                 case CancelTaken() | AmendTaken():
                     found.add(outcome.order_id)
                 case CancelAllTaken():
@@ -133,6 +134,8 @@ class Watch:
                 log.exception("watch_failed")
                 self._expire()
                 time.sleep(0.1)
+        if connection is not None:
+            connection.close()
 
     def _look(self, connection: psycopg.Connection[Any], waiting: list[Waiting]) -> None:
         """Find out what has been decided, and answer what is decided whole or late."""
@@ -192,11 +195,10 @@ def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]
     """What a client is told of one request, from the orders as they now are."""
     match outcome:
         case Placed(replay=False, refusal=None):
-            order_id = UUID(outcome.order["order_id"])
-            row = rows.get(order_id)
+            row = rows.get(outcome.order_id)
             if row is None:
                 return outcome
-            return Placed(order_view(row, fills.get(order_id)), refusal=refusal_of(row))
+            return Placed(outcome.order_id, partial(order_view, row, fills.get(outcome.order_id)), refusal=refusal_of(row))
         case CancelTaken():
             row = rows.get(outcome.order_id, outcome.row)
             order = order_view(row, fills.get(outcome.order_id))
@@ -271,7 +273,7 @@ class OrderDesk:
             for outcome in outcomes:
                 match outcome:
                     case Placed(replay=False, refusal=None) if wait:
-                        one.placed.add(UUID(outcome.order["order_id"]))
+                        one.placed.add(outcome.order_id)
                     case CancelTaken():
                         one.ending.add(outcome.order_id)
                     case CancelAllTaken():

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 MAX_REQUESTS_PER_BATCH: Final = 500
 UNKNOWN_COMMIT_PATIENCE_S: Final = 8.0
+UNEXPECTED: Final = "INTERNAL"
 
 Connect = Callable[[], psycopg.Connection[Any]]
 
@@ -123,18 +124,23 @@ class Intake:
             return [self._one_by_one(job, split=len(batch) == 1) for job in batch]
 
     def _one_by_one(self, job: Job, *, split: bool) -> list[Outcome]:
-        """Take a job of a failed batch by itself; `split`: it failed by itself already, take its requests one by one."""
+        """Take a job of a failed batch by itself; `split`: it failed by itself already, take its requests one by one.
+
+        The first request that commits spends the signature for all. When it had been spent before, or nobody knows, none of the
+        rest is taken.
+        """
         if not split:
             return self._attempt([job])[0]
         outcomes: list[Outcome] = []
-        nonce = job.submission.nonce
-        for request in job.submission.requests:
+        requests, nonce = job.submission.requests, job.submission.nonce
+        for request in requests:
             outcome = self._attempt([Job(Submission(requests=(request,), nonce=nonce))])[0][0]
-            if isinstance(outcome, ReplayedSignature):
-                return _all(job, outcome)
-            if not isinstance(outcome, NotTaken) and not (isinstance(outcome, ExchangeError) and outcome.code == "INTERNAL"):
-                nonce = None  # spent by the first one that committed
             outcomes.append(outcome)
+            if isinstance(outcome, ReplayedSignature | OutcomeUnknown):
+                outcomes += [outcome] * (len(requests) - len(outcomes))
+                break
+            if not _took_nothing(outcome):
+                nonce = None
         if job.before_commit is not None:
             job.before_commit(outcomes)
         return outcomes
@@ -200,5 +206,10 @@ def _all(job: Job, outcome: Outcome) -> list[Outcome]:
     return [outcome] * len(job.submission.requests)
 
 
+def _took_nothing(outcome: Outcome) -> bool:
+    """Whether its transaction did not commit, or gave the signature back."""
+    return isinstance(outcome, NotTaken) or (isinstance(outcome, ExchangeError) and outcome.code == UNEXPECTED)
+
+
 def _unexpected(error: Exception) -> ExchangeError:
-    return ExchangeError(f"Unexpected {type(error).__name__}; nothing was taken.", code="INTERNAL")
+    return ExchangeError(f"Unexpected {type(error).__name__}; nothing was taken.", code=UNEXPECTED)

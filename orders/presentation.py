@@ -12,6 +12,7 @@ from uuid import UUID
 from markets.units import Market, market_by_id
 
 EXACT: Final = Context(prec=76, rounding=ROUND_DOWN)
+_ZEROS: Final = tuple("0" if decimals == 0 else "0." + "0" * decimals for decimals in range(40))
 
 # The select list of an order row; `order_view` takes rows of this shape. `o` is orders_order, `a` institutions_account.
 ORDER_COLUMNS: Final = """o.id, o.client_order_id, o.exchange_order_id, a.name, o.symbol_id, o.side, o.order_type, o.time_in_force,
@@ -25,20 +26,19 @@ FILL_COLUMNS: Final = """t.id, t.symbol_id, t.price, t.quantity, t.taker_side, t
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 UTC with milliseconds; moments come from the database in UTC."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def fixed(value: Decimal, decimals: int) -> str:
     """`value` with exactly so many decimals; one that does not fit the grid (a refused order's) is shown as it was sent."""
-    scaled = value.scaleb(decimals, EXACT)
-    whole = int(scaled)
-    if whole != scaled:
+    if not value:
+        return _ZEROS[decimals]
+    whole, _, fraction = f"{value:f}".partition(".")
+    if len(fraction) > decimals and fraction.strip("0") and fraction[decimals:].strip("0"):
         return f"{value.normalize(EXACT):f}"
     if decimals == 0:
-        return str(whole)
-    sign, digits = ("-", str(-whole)) if whole < 0 else ("", str(whole))
-    digits = digits.rjust(decimals + 1, "0")
-    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
+        return whole
+    return f"{whole}.{fraction[:decimals].ljust(decimals, '0')}"
 
 
 def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
         "fee": fixed(fee, market.base_scale if base_fee else market.quote_scale),
         "fee_asset": market.base if base_fee else market.quote,
         "reason": reason,
-        "created_at": timestamp(created_at),
-        "updated_at": timestamp(updated_at),
+        "created_at": (created := timestamp(created_at)),
+        "updated_at": created if updated_at is created_at else timestamp(updated_at),
         "sequence": sequence,
         "fills": fills or [],
     }

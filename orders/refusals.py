@@ -1,5 +1,7 @@
 """Why intake refuses. Codes are contract: those of `Refusal` are recorded as REJECTED orders, the others store nothing."""
 
+from typing import Any
+
 from exchange_platform.errors import ExchangeError
 
 
@@ -45,3 +47,19 @@ class OutcomeUnknown(ExchangeError):
     """The commit may or may not have happened and nobody can be asked: the door drops the connection rather than guess."""
 
     code = "OUTCOME_UNKNOWN"
+
+
+_REFUSED_BY_ENGINE = {
+    "POST_ONLY_WOULD_TAKE": "The order would have traded at once; a post-only order may not. Send a less aggressive price.",
+    "SYMBOL_HALTED": "The symbol was halted before the order's turn.",
+    "SYMBOL_CANCEL_ONLY": "The symbol takes cancels only.",
+    "SYMBOL_POST_ONLY": "The symbol takes only orders that rest.",
+}
+
+
+def refusal_of(row: tuple[Any, ...]) -> Refusal | None:
+    """The refusal of a REJECTED order, so that asked again it is told the same. `row`: presentation.ORDER_COLUMNS."""
+    if row[8] != "REJECTED":
+        return None
+    code = row[17]
+    return Refusal(_REFUSED_BY_ENGINE.get(code, f"The order was refused: {code}."), code=code, details={"order_id": str(row[0])})

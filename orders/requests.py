@@ -4,6 +4,7 @@ Frozen values; decimals are exact and within NUMERIC(38, 18); text fields are wi
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -123,11 +124,20 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The order is durable and funded (or recorded as REJECTED: `refusal` says why). `replay`: it was there before."""
+    """The order is durable and funded (or recorded as REJECTED: `refusal` says why). `replay`: it was there before.
 
-    order: dict[str, Any]
+    `view` makes what clients see of the order; it costs more than deciding on it, so it is made when it is asked for.
+    """
+
+    order_id: UUID
+    view: Callable[[], dict[str, Any]]
     replay: bool = False
     refusal: ExchangeError | None = None
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """The order as clients see it."""
+        return self.view()
 
 
 @dataclass(frozen=True, slots=True)

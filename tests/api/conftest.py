@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
@@ -69,6 +70,11 @@ KEYS = {
 ORDER = {"order_id": "019a0000-0000-7000-8000-000000000001", "client_order_id": "c-1", "status": "OPEN"}
 
 
+def placed(order: dict[str, Any], **more: Any) -> Placed:
+    """An order as intake or the engine left it."""
+    return Placed(UUID(order["order_id"]), lambda: order, **more)
+
+
 class FakeDesk:
     """Answers what the test told it to, and remembers what it was asked."""
 
@@ -79,7 +85,7 @@ class FakeDesk:
     @staticmethod
     def accept(request: Any) -> Result:
         if isinstance(request, PlaceOrder):
-            return Placed(ORDER | {"client_order_id": request.client_order_id})
+            return placed(ORDER | {"client_order_id": request.client_order_id})
         return CancelledAll(2, 2) if isinstance(request, CancelAll) else Decided(ORDER)
 
     def submit(self, submission: Submission, *, wait: bool) -> "Future[list[Result]]":

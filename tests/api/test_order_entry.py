@@ -19,8 +19,8 @@ from orders.refusals import (
     ReplayedSignature,
     UnknownSymbol,
 )
-from orders.requests import AmendOrder, CancelAll, CancelledAll, CancelOrder, Decided, Placed, PlaceOrder
-from tests.api.conftest import ORDER, Client, FakeDesk
+from orders.requests import AmendOrder, CancelAll, CancelledAll, CancelOrder, Decided, PlaceOrder
+from tests.api.conftest import ORDER, Client, FakeDesk, placed
 
 LIMIT = {"symbol": "TEST/USDT", "side": "BUY", "order_type": "LIMIT", "quantity": "1", "price": "100", "client_order_id": "c-1"}
 ORDER_ID = ORDER["order_id"]
@@ -56,10 +56,10 @@ def test_ack_does_not_wait_for_the_engine(desk: FakeDesk, run_api: Any) -> None:
 @pytest.mark.parametrize(
     ("result", "status", "code", "replay"),
     [
-        (Placed(ORDER, replay=True), 200, None, "true"),
-        (Placed(ORDER, refusal=Refusal("off", code="OFF_TICK", field="price")), 422, "OFF_TICK", None),
-        (Placed(ORDER, replay=True, refusal=Refusal("off", code="OFF_TICK")), 422, "OFF_TICK", "true"),
-        (Placed(ORDER, refusal=Refusal("late", code="POST_ONLY_WOULD_TAKE")), 422, "POST_ONLY_WOULD_TAKE", None),
+        (placed(ORDER, replay=True), 200, None, "true"),
+        (placed(ORDER, refusal=Refusal("off", code="OFF_TICK", field="price")), 422, "OFF_TICK", None),
+        (placed(ORDER, replay=True, refusal=Refusal("off", code="OFF_TICK")), 422, "OFF_TICK", "true"),
+        (placed(ORDER, refusal=Refusal("late", code="POST_ONLY_WOULD_TAKE")), 422, "POST_ONLY_WOULD_TAKE", None),
         (IdempotencyConflict("other"), 409, "IDEMPOTENCY_CONFLICT", None),
         (UnknownSymbol("gone"), 404, "UNKNOWN_SYMBOL", None),
         (ReplayedSignature("again"), 401, "REPLAYED_SIGNATURE", None),
@@ -202,10 +202,10 @@ def test_a_mistyped_cancel_all_cancels_nothing(desk: FakeDesk, run_api: Any, que
 def test_a_batch_has_one_result_per_item_in_its_order(desk: FakeDesk, run_api: Any) -> None:
     def answer(request: PlaceOrder) -> Any:
         return {
-            "c-2": Placed(ORDER, replay=True),
-            "c-3": Placed(ORDER, refusal=Refusal("off", code="OFF_LOT")),
+            "c-2": placed(ORDER, replay=True),
+            "c-3": placed(ORDER, refusal=Refusal("off", code="OFF_LOT")),
             "c-4": IdempotencyConflict("other"),
-        }.get(request.client_order_id, Placed(ORDER))
+        }.get(request.client_order_id, placed(ORDER))
 
     desk.answer = answer  # type: ignore[assignment]
     orders: list[Any] = [LIMIT | {"client_order_id": f"c-{n}"} for n in range(1, 5)]

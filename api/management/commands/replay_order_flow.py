@@ -54,6 +54,7 @@ def _speed(text: str) -> float | None:
 
 class Command(BaseCommand):
     help = "Send a recorded day of order entry through the public API, report, compare the trades, reconcile."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="ordtype;uid;is_buy;qty;price;timestamp, plain or .gz")

@@ -1,15 +1,9 @@
-"""The environment comes first: settings are read as soon as Django is imported."""
+"""Servers and databases of the run; its environment is set by `tests.support.environment` before Django is imported."""
+
+import pytest
 
 from tests.support import servers
-
-servers.prepare_environment()
-
-import django  # noqa: E402
-import pytest  # noqa: E402
-
-from tests.support.fixtures import django_db_setup, fresh_database, module_database, running_stack  # noqa: E402
-
-django.setup()
+from tests.support.fixtures import django_db_setup, fresh_database, module_database, running_stack
 
 __all__ = ["django_db_setup", "fresh_database", "module_database", "running_stack"]
 

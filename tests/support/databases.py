@@ -11,7 +11,10 @@ from django.conf import settings
 from django.db import connections
 
 from exchange_platform.settings.database import ENGINE_ROLE, TENANT_ROLE, role_url
+from markets import units
+from orders import market_data
 from tests.support.servers import TEMPLATE, ask_for_servers, database_url, worker_name
+from wallet import queries as wallet_queries
 
 _numbers = count(1)
 
@@ -64,6 +67,8 @@ def _lead_to(url: str, name: str) -> None:
     _set("DATABASE_URL", url)
     _set("ENGINE_DATABASE_URL", role_url(url, ENGINE_ROLE))
     _set("TENANT_DATABASE_URL", role_url(url, TENANT_ROLE))
+    for remembers in (units, wallet_queries, market_data):  # what never changes of a database is remembered by the process
+        remembers.forget()
 
 
 def _set(name: str, value: Any) -> None:

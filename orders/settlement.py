@@ -1,8 +1,8 @@
 """Settlement: what the book decided becomes rows, for a whole batch in one transaction.
 
 `SymbolBatch` turns events into trades, transfers, transitions and changes of orders, in integers; `write` puts the batches of
-all symbols of a shard into the database: inserts first, then the accounts' locks (sorted), then the updates, and last the fence:
-the shard's lease must still be of the epoch that took the commands, or nothing commits.
+all symbols of a shard into the database: inserts and orders first, then the accounts' locks (sorted) and balances, and last the
+fence: the shard's lease must still be of the epoch that took the commands, or nothing commits.
 
 Funds cannot be missing here. Intake has held what an order can spend; a fill consumes its part of the hold at the order's own
 price and what the fill was better by is released with it.
@@ -320,7 +320,7 @@ class ReadsLevels(Protocol):
 def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, ReadsLevels]], *, shard: int, epoch: int) -> None:
     """Write the batches (each with its book) into the open transaction and fence it; the caller commits.
 
-    Locks: accounts sorted, then their orders and balances, last the shard's lease. Raises: Fenced, psycopg.Error.
+    Locks: orders (only the shard's owner changes them), accounts sorted, their balances, last the shard's lease. Raises: Fenced, psycopg.Error.
     """
     for batch, _ in batches:
         batch.close()
@@ -400,7 +400,8 @@ def _order_row(record: OrderRecord, batch: SymbolBatch) -> tuple[Any, ...]:
 
 
 def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
-    """Accounts are locked here and only here; nobody waits for us longer than these updates and the commit take."""
+    """Orders first: nobody but the shard's owner changes them, so nobody waits for these locks. Then the accounts, which intake
+    waits for, as briefly as the last few updates and the commit take."""
     scales: dict[int, int] = {}
     posted: dict[tuple[int, int], int] = {}
     held: dict[tuple[int, int], int] = {}
@@ -421,20 +422,20 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
         amends += batch.amends
     moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
     accounts = sorted({account_id for account_id, _ in moved} | closed.keys())
-    if accounts:
-        run(LOCK_ACCOUNTS_SQL, [array(accounts)])
     if rows:
         rows.sort()
         run(UPDATE_ORDERS_SQL, columns(rows), len(rows), "orders")
+    if ended:
+        run(DELETE_OPEN_SQL, columns(ended), len(ended), "open orders")
+    if amends:
+        run(UPDATE_AMENDS_SQL, columns(amends), len(amends), "amends")
+    if accounts:
+        run(LOCK_ACCOUNTS_SQL, [array(accounts)])
     if moved:
         deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
         run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
     if closed:
         run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
-    if ended:
-        run(DELETE_OPEN_SQL, columns(ended), len(ended), "open orders")
-    if amends:
-        run(UPDATE_AMENDS_SQL, columns(amends), len(amends), "amends")
 
 
 def _text(units: int, scale: int) -> str:

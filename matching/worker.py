@@ -137,5 +137,5 @@ class Worker:
         for row in connection.execute(recovery.CHECKPOINTS_SQL, [self.shard]).fetchall():
             if row[0] not in self.engines:
                 self.engines[row[0]] = recovery.load_symbol(connection, row)
-        connection.rollback()
+        connection.commit()
         self._symbols = array(self.engines)

@@ -25,7 +25,9 @@ ENGINE_OPTIONS = " ".join(
         "jit=off",
         "lock_timeout=5000",
         "statement_timeout=30000",
-        "idle_in_transaction_session_timeout=60000",
+        # A process that is stopped in the middle of a transaction keeps others from the rows it locked. The limit is on the whole
+        # transaction (PostgreSQL 17 and later): after a pipeline the server does not notice that a session idles in one.
+        "transaction_timeout=8000",
         "synchronous_commit=on",
         "timezone=UTC",
     )
@@ -81,7 +83,10 @@ def connect_direct(*, autocommit: bool = False, name: str = "engine", pinned: bo
         autocommit=autocommit,
         connect_timeout=5,
         options=ENGINE_OPTIONS if pinned else "-c timezone=UTC -c jit=off",
-        keepalives_idle=10,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=15_000,
         prepare_threshold=1,
     )
 

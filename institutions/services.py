@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 
 from exchange_platform.db import own, require_transaction
 from exchange_platform.errors import ExchangeError
@@ -207,7 +207,7 @@ def freeze_institution(*, institution_id: int, actor: str, reason: str) -> None:
     """No new orders from any account of the institution. Intake holds the same row shared, so this waits for the batch under
     way and stops the next.
 
-    Owns its transaction; locks the institution's row (NO KEY UPDATE). Raises: NotFound, InvalidValue (no reason).
+    Owns its transaction; locks the table of institutions (EXCLUSIVE), then the row. Raises: NotFound, InvalidValue (no reason).
     """
     _set_frozen(Institution, institution_id, True, subject="institution", actor=actor, reason=reason)
 
@@ -220,6 +220,11 @@ def unfreeze_institution(*, institution_id: int, actor: str, reason: str) -> Non
 def _set_frozen(model: type[Account] | type[Institution], pk: int, frozen: bool, *, subject: str, actor: str, reason: str) -> None:
     _check_reason(reason)
     with own():
+        if model is Institution:
+            # Intake holds the row shared, and shared locks let each other pass: on the row alone a freeze can starve behind
+            # overlapping batches. On the table it queues, and they queue behind it.
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE institutions_institution IN EXCLUSIVE MODE")
         row = model._default_manager.select_for_update(no_key=True).filter(pk=pk).first()
         if row is None:
             raise NotFound(f"There is no such {subject}.", field=subject)

@@ -69,7 +69,8 @@ class SymbolEngine:
         self._follow(batch, record, ENGINE, "")
 
     def _place_by_budget(self, command: commands.Command, batch: SymbolBatch) -> None:
-        _, order_id, account_id, ticks, held, prevention, maker_rate, taker_rate = command
+        _, order_id, account_id, ticks, held_text, prevention, maker_rate, taker_rate = command
+        held = int(held_text)
         record = OrderRecord(order_id, account_id, True, ticks, 0, held, maker_rate, taker_rate)
         record.by_budget = True
         self.records[order_id] = record
@@ -77,7 +78,8 @@ class SymbolEngine:
         self._follow(batch, record, ENGINE, "")
 
     def _amend(self, command: commands.Command, batch: SymbolBatch) -> None:
-        _, order_id, amend_id, account_id, side, ticks, total, extra, actor, request_id = command
+        _, order_id, amend_id, account_id, side, ticks, total, extra_text, actor, request_id = command
+        extra = int(extra_text)
         asset_id = self.progress.market.quote_id if side == BUY else self.progress.market.base_id
         record = self.records.get(order_id)
         if record is None:

@@ -4,6 +4,7 @@ Open orders are loaded in queue order; the state hash of what was built must be 
 the command log ends. Anything else is refused: a worker that starts on a book it cannot explain would make it worse.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from psycopg import Connection
@@ -13,12 +14,15 @@ from matching.engine import SymbolEngine
 from orders import commands
 from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress
 
-ASSIGN_SQL: Final = """
+ADD_SQL: Final = """
     INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
         settled_at)
     SELECT s.id, %(shard)s, 0, 0, 0, 0, s.status, %(chain)s, 0, 0, now() FROM markets_symbol s
-    WHERE s.id %% %(shards)s = %(shard)s
-    ON CONFLICT (symbol_id) DO UPDATE SET shard_id = excluded.shard_id WHERE orders_checkpoint.shard_id <> excluded.shard_id"""
+    WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
+    ON CONFLICT (symbol_id) DO NOTHING"""
+
+REASSIGN_SQL: Final = """
+    UPDATE orders_checkpoint SET shard_id = %(shard)s WHERE symbol_id %% %(shards)s = %(shard)s AND shard_id <> %(shard)s"""
 
 CHECKPOINTS_SQL: Final = """
     SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms
@@ -41,15 +45,23 @@ class RecoveryRefused(Exception):
 
 
 def assign_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
-    """Give this shard its symbols (id modulo the number of shards), with an empty checkpoint for new ones."""
-    connection.execute(ASSIGN_SQL, {"shard": shard, "shards": shards, "chain": EMPTY_CHAIN})
+    """At the start: give this shard its symbols (id modulo the number of shards). An owner that still had one of them under another
+    number of shards cannot settle it any more: its checkpoint names the shard."""
+    add_symbols(connection, shard=shard, shards=shards)
+    connection.execute(REASSIGN_SQL, {"shard": shard, "shards": shards})
 
 
-def load_shard(connection: Connection[Any], *, shard: int) -> dict[int, SymbolEngine]:
-    """Every symbol of the shard, rebuilt. Raises: RecoveryRefused, psycopg.Error."""
+def add_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
+    """Symbols that have no checkpoint yet begin with an empty one."""
+    connection.execute(ADD_SQL, {"shard": shard, "shards": shards, "chain": EMPTY_CHAIN})
+
+
+def load_shard(connection: Connection[Any], *, shard: int, renew: Callable[[], None] = lambda: None) -> dict[int, SymbolEngine]:
+    """Every symbol of the shard, rebuilt; `renew` is called after each. Raises: RecoveryRefused, psycopg.Error."""
     engines: dict[int, SymbolEngine] = {}
     for row in connection.execute(CHECKPOINTS_SQL, [shard]).fetchall():
         engines[row[0]] = load_symbol(connection, row)
+        renew()
     return engines
 
 

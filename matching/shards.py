@@ -17,9 +17,7 @@ LOCK_CLASS: Final = 7_202_600
 TAKE_SQL: Final = f"""
     INSERT INTO orders_shard AS s (id, owner, epoch, expires_at) VALUES (%s, %s, 1, clock_timestamp() + interval '{LEASE_S} s')
     ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, epoch = s.epoch + 1, expires_at = excluded.expires_at
-    WHERE %s OR s.expires_at < clock_timestamp()
     RETURNING epoch"""
-
 
 # The holder of the session lock, and whoever is in the middle of a settlement: only the old owner is either.
 END_OWNER_SQL: Final = """
@@ -28,7 +26,8 @@ END_OWNER_SQL: Final = """
         WHERE l.locktype = 'advisory' AND l.classid = %(class)s AND l.objid = %(shard)s AND l.objsubid = 2 AND l.granted
         UNION
         SELECT a.pid FROM pg_stat_activity a
-        WHERE a.datname = current_database() AND a.application_name = %(settling)s AND a.xact_start IS NOT NULL) AS old"""
+        WHERE a.datname = current_database() AND a.application_name = %(settling)s AND a.xact_start IS NOT NULL) AS old
+    WHERE pid <> pg_backend_pid()"""
 
 
 def settling_name(shard: int) -> str:
@@ -40,18 +39,27 @@ def try_acquire(connection: Connection[Any], *, shard: int, owner: str) -> int |
     """Take the lease when it has expired, or when its owner's session is gone. Returns the new epoch, or None.
 
     `connection`: direct, autocommit; it must live as long as the owner does, since it carries the session lock. What a stalled
-    owner left open is ended: a settlement that it may not commit would keep rows locked that the new owner needs.
-    Raises: psycopg.Error, when the old owner's session does not end.
+    owner left open is ended first: it may hold the rows that its successor needs, the lease's own included.
     """
-    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, shard]).fetchone()
-    owner_is_gone = bool(row and row[0])
-    taken = connection.execute(TAKE_SQL, [shard, owner, owner_is_gone]).fetchone()
-    if taken is None:
+    is_ours = _try_lock(connection, shard)
+    if not is_ours and not _has_expired(connection, shard):
         return None
-    if not owner_is_gone:
-        connection.execute(END_OWNER_SQL, {"class": LOCK_CLASS, "shard": shard, "settling": settling_name(shard)})
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, shard])
+    connection.execute(END_OWNER_SQL, {"class": LOCK_CLASS, "shard": shard, "settling": settling_name(shard)})
+    if not is_ours and not _try_lock(connection, shard):
+        return None  # another successor was faster, or the old session takes its time to end
+    taken = connection.execute(TAKE_SQL, [shard, owner]).fetchone()
+    assert taken is not None
     return int(taken[0])
+
+
+def _try_lock(connection: Connection[Any], shard: int) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_CLASS, shard]).fetchone()
+    return bool(row and row[0])
+
+
+def _has_expired(connection: Connection[Any], shard: int) -> bool:
+    row = connection.execute("SELECT expires_at < clock_timestamp() FROM orders_shard WHERE id = %s", [shard]).fetchone()
+    return row is not None and bool(row[0])
 
 
 def acquire(connection: Connection[Any], *, shard: int, owner: str, stop: Any, poll_s: float = 0.1) -> int | None:

@@ -29,10 +29,13 @@ ROWS_PER_BATCH: Final = 40
 RENEW_AFTER_S: Final = 1.0
 LOOK_FOR_SYMBOLS_AFTER_S: Final = 1.0
 
+# A stalled intake is ended by its own limit (exchange_platform.db) before the settlement that waits for its accounts gives up.
+SETTLING_LIMITS_SQL: Final = "SET lock_timeout = '12s'; SET transaction_timeout = '60s'"
+
 # DELETE … RETURNING, never `id > last`: identity values commit out of order.
 TAKE_SQL: Final = """
-    DELETE FROM orders_inbox WHERE id IN (
-        SELECT id FROM orders_inbox WHERE symbol_id = ANY(%s::int[]) ORDER BY id LIMIT %s)
+    DELETE FROM orders_inbox WHERE id = ANY (ARRAY(
+        SELECT id FROM orders_inbox WHERE symbol_id = ANY(%s::int[]) ORDER BY id LIMIT %s))
     RETURNING id, symbol_id, payload"""
 
 
@@ -61,24 +64,26 @@ class Worker:
             connect_direct(name=f"matching-{self.shard}", autocommit=True) as session,
             connect_direct(name=shards.settling_name(self.shard)) as connection,
         ):
+            connection.execute(SETTLING_LIMITS_SQL)
+            connection.commit()
             listen(session, INBOX)
             epoch = shards.acquire(session, shard=self.shard, owner=self.owner, stop=self._stop)
             if epoch is None:
                 return
             self.epoch = epoch
-            self.recover(connection)
+            self.recover(connection, renew=lambda: shards.renew(session, shard=self.shard, epoch=epoch))
             try:
                 self._loop(session, connection)
             finally:
                 if not session.closed and self._stop.is_set():
                     shards.release(session, shard=self.shard, epoch=self.epoch)
 
-    def recover(self, connection: psycopg.Connection[Any]) -> None:
-        """Rebuild every book of the shard. Raises: RecoveryRefused."""
+    def recover(self, connection: psycopg.Connection[Any], *, renew: Callable[[], None] = lambda: None) -> None:
+        """Rebuild every book of the shard; `renew` keeps the lease between symbols. Raises: RecoveryRefused."""
         started = time.perf_counter()
         recovery.assign_symbols(connection, shard=self.shard, shards=self.shards_in_all)
         connection.commit()
-        self.engines = recovery.load_shard(connection, shard=self.shard)
+        self.engines = recovery.load_shard(connection, shard=self.shard, renew=renew)
         connection.rollback()
         self._symbols = array(self.engines)
         self._looked_at = time.monotonic()
@@ -132,7 +137,7 @@ class Worker:
 
     def _adopt_new_symbols(self, connection: psycopg.Connection[Any]) -> None:
         """Symbols listed since the start join the shard."""
-        recovery.assign_symbols(connection, shard=self.shard, shards=self.shards_in_all)
+        recovery.add_symbols(connection, shard=self.shard, shards=self.shards_in_all)
         connection.commit()
         for row in connection.execute(recovery.CHECKPOINTS_SQL, [self.shard]).fetchall():
             if row[0] not in self.engines:

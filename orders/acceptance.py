@@ -7,6 +7,7 @@ balances, so that later requests of the same batch see what earlier ones took.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from itertools import product
 from typing import Final
 from uuid import UUID
 
@@ -117,6 +118,9 @@ def check_offered(order: PlaceOrder, rules: SymbolRules) -> None:
         raise Refusal(f"{order.order_type} orders are not taken on {rules.market.name}.", code="ORDER_TYPE_NOT_ALLOWED", field="order_type")
     if order.time_in_force == "GTD":
         raise Refusal(f"GTD is not taken on {rules.market.name}.", code="ORDER_TYPE_NOT_ALLOWED", field="time_in_force")
+    if order.quote_quantity is not None and order.time_in_force == "FOK":
+        message = "A market order by quote_quantity buys what the amount pays for; it cannot be FOK."
+        raise Refusal(message, code="ORDER_TYPE_NOT_ALLOWED", field="time_in_force")
     if order.reduce_only:
         raise Refusal("reduce_only needs positions, which are not kept yet.", code="REDUCE_ONLY_REJECTED", field="reduce_only")
 
@@ -164,7 +168,7 @@ def ticks_of(price: Decimal, rules: SymbolRules) -> int:
     reference = rules.band_reference()
     if rules.static_band is not None and reference is not None:
         width = EXACT.multiply(reference, rules.static_band)
-        if abs(price - reference) > width:
+        if abs(EXACT.subtract(price, reference)) > width:
             raise Refusal(
                 f"The price is more than {rules.static_band:%} away from the reference {reference.normalize(EXACT):f}.",
                 code="PRICE_OUTSIDE_BAND",
@@ -298,11 +302,11 @@ class OpenOrderView:
     pending: tuple[tuple[int, int], ...]  # (ticks, total) of amends under way, 0: that one stays
 
     def shapes(self) -> set[Shape]:
-        """Every shape the order may have when the next amend is decided, whichever of the pending ones are refused."""
-        found = {Shape(self.ticks, self.total)}
-        for ticks, total in self.pending:
-            found |= {Shape(ticks or shape.ticks, total or shape.total) for shape in found}
-        return found
+        """Every shape the order may have when the next amend is decided, whichever of the pending ones are refused and in whatever
+        order they are decided."""
+        ticks = {self.ticks} | {price for price, _ in self.pending if price}
+        totals = {self.total} | {total for _, total in self.pending if total}
+        return {Shape(*shape) for shape in product(ticks, totals)}
 
 
 def extra_lot_ticks(side: str, done: int, shapes: Iterable[Shape], ticks: int, total: int) -> int:
@@ -349,12 +353,12 @@ def accept_amend(amend: AmendOrder, order: OpenOrderView, account: AccountView, 
             raise Refusal(f"quantity must be a multiple of the lot size {market.lot:f}.", code="OFF_LOT", field="quantity") from None
         if total > MAX_LOTS:
             raise Refusal("The quantity is beyond what the engine counts.", code="QUANTITY_TOO_LARGE", field="quantity")
-    new_ticks, new_total = ticks or order.ticks, total or order.total
-    grows = new_ticks * new_total > order.ticks * order.total
-    if grows and not amend.principal.unlimited:
-        value = EXACT.multiply(EXACT.multiply(market.tick, Decimal(new_ticks)), EXACT.multiply(market.lot, Decimal(new_total)))
+    shapes = order.shapes()
+    largest = max((ticks or shape.ticks) * (total or shape.total) for shape in shapes)
+    if largest > order.ticks * order.total and not amend.principal.unlimited:
+        value = EXACT.multiply(EXACT.multiply(market.tick, market.lot), Decimal(largest))
         _raise(check_order_value(limits, account.risk, market.id, value))
-    steps = extra_lot_ticks(order.side, order.done, order.shapes(), ticks, total)
+    steps = extra_lot_ticks(order.side, order.done, shapes, ticks, total)
     if order.side == "BUY":
         asset_id, extra = market.quote_id, _hold_units(steps * market.quote_per_step, market.quote_scale, "quantity")
     else:

@@ -197,7 +197,7 @@ class IntakeBatch:
     def _cancel(self, request: CancelOrder) -> Outcome:
         target = self._target(request.principal, request.order_id)
         self._writes.enqueue(target.symbol_id, _cancel_command(request, request.order_id))
-        return CancelTaken(request.order_id, target.row)
+        return CancelTaken(request.order_id, request.reason, target.row)
 
     def _cancel_all(self, request: CancelAll) -> Outcome:
         only = None if request.symbol is None else self._reads.market_ids.get(request.symbol)
@@ -227,7 +227,7 @@ class IntakeBatch:
             side=side,
             ticks=market.ticks(price),
             total=market.lots(quantity),
-            done=market.lots(filled + prevented),
+            done=market.lots(filled) + market.lots(prevented),
             pending=tuple(pending),
         )
         account = self._reads.accounts[target.account_id]
@@ -258,7 +258,7 @@ def _place_command(draft: Draft, accepted: Acceptance, rules: SymbolRules) -> co
     prevention = commands.PREVENTIONS[accepted.prevention]
     rates = [rules.maker_rate, rules.taker_rate]
     if accepted.lots == 0:
-        return [commands.PLACE_BY_BUDGET, order_id, account_id, accepted.ticks, accepted.hold, prevention, *rates]
+        return [commands.PLACE_BY_BUDGET, order_id, account_id, accepted.ticks, str(accepted.hold), prevention, *rates]
     side, time_in_force = commands.SIDES[request.side], commands.TIMES_IN_FORCE[request.time_in_force]
     return [commands.PLACE, order_id, account_id, side, accepted.ticks, accepted.lots, time_in_force, prevention, *rates]
 
@@ -271,5 +271,5 @@ def _amend_command(draft: AmendDraft) -> commands.Command:
     accepted, request = draft.accepted, draft.request
     return [
         commands.AMEND, request.order_id.hex, draft.amend_id.hex, draft.target.account_id, commands.SIDES[draft.target.row[5]],
-        accepted.ticks, accepted.total, accepted.extra, request.principal.actor, request.request_id,
+        accepted.ticks, accepted.total, str(accepted.extra), request.principal.actor, request.request_id,
     ]  # fmt: skip

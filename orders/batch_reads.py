@@ -186,7 +186,9 @@ class BatchReads:
         for account_id, symbol_id, order_id in open_orders or ():
             self.open.setdefault(account_id, []).append((symbol_id, order_id))
         if amended:
-            self._read_targets(amended)  # once more, now that nobody else can settle for their accounts
+            # Once more, after the locks and after the pending amends were read: a settlement in between can only make an amend look
+            # pending that is decided already, which holds more than needed and never less.
+            self._read_targets(amended)
             for order_id, symbol_id, price, quantity in pending or ():
                 market = self.markets[symbol_id]
                 shape = (0 if price is None else market.ticks(price), 0 if quantity is None else market.lots(quantity))
@@ -285,7 +287,7 @@ class BatchReads:
         for account_id, asset_id, posted, held in rows:
             self.known_balances.add((account_id, asset_id))
             if asset_id in scales:
-                self.accounts[account_id].free[asset_id] = to_units(posted - held, scales[asset_id])
+                self.accounts[account_id].free[asset_id] = to_units(posted, scales[asset_id]) - to_units(held, scales[asset_id])
 
 
 def _nonces(submissions: list[Submission]) -> tuple[dict[tuple[int, bytes], int], set[int]]:

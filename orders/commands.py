@@ -1,7 +1,8 @@
 """Commands on their way from intake to the matching worker, packed one row per intake batch and symbol.
 
 The same bytes go into the command log, so this format is what replay reads: additive changes only. A command is a list whose
-first item is its letter; ids are 32 hex digits, prices ticks, quantities lots, money units of the asset, fee rates parts of 10^8.
+first item is its letter; ids are 32 hex digits, prices ticks, quantities lots, fee rates parts of 10^8. Money is units of the asset as
+text, since it can be more than 64 bits hold.
 
     P order account side ticks lots time_in_force prevention maker_rate taker_rate   place
     B order account ticks held prevention maker_rate taker_rate                      market buy by quote amount (`held` units)

@@ -8,7 +8,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -46,9 +47,9 @@ POLL_S: Final = 0.02
 IDLE_S: Final = 0.2
 
 FILLS_SQL: Final = f"""
-    SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.taker_order_id = ANY(%(ids)s::uuid[]) AND t.id >= %(low)s
+    SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.taker_order_id = ANY(%(ids)s::uuid[])
     UNION
-    SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.maker_order_id = ANY(%(ids)s::uuid[]) AND t.id >= %(low)s
+    SELECT {FILL_COLUMNS} FROM orders_trade t WHERE t.maker_order_id = ANY(%(ids)s::uuid[])
     ORDER BY 1"""
 
 
@@ -56,8 +57,8 @@ FILLS_SQL: Final = f"""
 class Waiting:
     """A submission whose decisions are awaited: `placed`, `ending` and `amends` are still undecided.
 
-    It is registered before the commit, so that no answer is missed; its time runs from the commit (`deadline` is set then),
-    so that nothing is answered that intake itself does not know to be committed.
+    It is registered before the commit, so that no decision is missed, and answered after it: `deadline` is set by the commit, and
+    until then nothing is told that intake itself does not know to be committed.
     """
 
     outcomes: list[Outcome]
@@ -71,6 +72,15 @@ class Waiting:
     @property
     def is_decided(self) -> bool:
         return not (self.placed or self.ending or self.amends)
+
+    def is_ready(self, now: float) -> bool:
+        """Committed, and decided or out of time."""
+        return now > self.deadline or (self.is_decided and self.deadline != math.inf)
+
+    def answer(self, results: list[Result]) -> None:
+        """The client may have gone away meanwhile."""
+        with suppress(InvalidStateError):
+            self.future.set_result(results)
 
     def wanted(self) -> set[UUID]:
         """Orders whose rows the answer needs."""
@@ -100,8 +110,10 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
+        """End, and tell whoever still waits what is known."""
         self._stop.set()
         self._thread.join(5)
+        self._expire(math.inf)
 
     def add(self, waiting: Waiting) -> None:
         with self._lock:
@@ -128,11 +140,11 @@ class Watch:
                 if connection is not None:
                     connection.close()
                 connection = None
-                self._expire()
+                self._expire(time.monotonic())
                 time.sleep(0.1)
             except Exception:
                 log.exception("watch_failed")
-                self._expire()
+                self._expire(time.monotonic())
                 time.sleep(0.1)
         if connection is not None:
             connection.close()
@@ -141,11 +153,10 @@ class Watch:
         """Find out what has been decided, and answer what is decided whole or late."""
         orders = {order_id for one in waiting for order_id in one.placed | one.ending}
         amends = {amend_id for one in waiting for amend_id in one.amends}
-        decided: dict[UUID, tuple[str, str | None]] = {}
+        decided: dict[UUID, str] = {}
         if orders:
             sql = "SELECT id, status FROM orders_order WHERE id = ANY(%s::uuid[]) AND id >= %s AND id <= %s AND status <> 'PENDING'"
-            for order_id, status in connection.execute(sql, [array(orders), min(orders), max(orders)], prepare=True):
-                decided[order_id] = (status, None)
+            decided = dict(connection.execute(sql, [array(orders), min(orders), max(orders)], prepare=True).fetchall())
         codes: dict[UUID, str | None] = {}
         if amends:
             sql = "SELECT id, code FROM orders_amend WHERE id = ANY(%s::uuid[]) AND status <> 'PENDING'"
@@ -154,11 +165,11 @@ class Watch:
         ready: list[Waiting] = []
         for one in waiting:
             one.placed -= decided.keys()
-            one.ending = {order_id for order_id in one.ending if decided.get(order_id, ("", None))[0] not in ENDED}
+            one.ending = {order_id for order_id in one.ending if decided.get(order_id) not in ENDED}
             for amend_id in one.amends.keys() & codes.keys():
                 one.codes[amend_id] = codes[amend_id]
                 del one.amends[amend_id]
-            if one.is_decided or now > one.deadline:
+            if one.is_ready(now):
                 ready.append(one)
         if ready:
             self._answer(connection, ready)
@@ -171,24 +182,19 @@ class Watch:
             rows = {row[0]: row for row in connection.execute(ORDERS_SQL, [array(wanted), min(wanted), max(wanted)], prepare=True)}
             filled = {order_id for order_id, row in rows.items() if row[11]}
             if filled:
-                # hosts' clocks differ by less than a day; the bound is there to pass over old partitions
-                low = UUID(int=max(0, min(filled).int - (86_400_000 << 80)))
-                trades = connection.execute(FILLS_SQL, {"ids": array(filled), "low": low}, prepare=True)
+                trades = connection.execute(FILLS_SQL, {"ids": array(filled)}, prepare=True)
                 fills = fills_by_order(trades, filled)
         for one in ready:
             self.discard(one)
-            if not one.future.done():
-                one.future.set_result([_result(outcome, one, rows, fills) for outcome in one.outcomes])
+            one.answer([_result(outcome, one, rows, fills) for outcome in one.outcomes])
 
-    def _expire(self) -> None:
-        """The database is away: answer what is late with what is known."""
-        now = time.monotonic()
+    def _expire(self, now: float) -> None:
+        """Answer what is late with what is known."""
         with self._lock:
             late = [one for one in self._waiting.values() if now > one.deadline]
         for one in late:
             self.discard(one)
-            if not one.future.done():
-                one.future.set_result([_as_taken(outcome) for outcome in one.outcomes])
+            one.answer([_as_taken(outcome) for outcome in one.outcomes])
 
 
 def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]], fills: dict[UUID, list[dict[str, Any]]]) -> Result:
@@ -204,7 +210,7 @@ def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]
             order = order_view(row, fills.get(outcome.order_id))
             if outcome.order_id in waiting.ending:
                 return Decided(order, decided=False)
-            if row[8] != "CANCELLED":
+            if (row[8], row[17]) != ("CANCELLED", outcome.reason):
                 return OrderNotOpen(f"The order had ended: {row[8]}.", details={"status": row[8]})
             return Decided(order)
         case AmendTaken():
@@ -261,6 +267,7 @@ class OrderDesk:
         Cancels and amends are always waited for, since their outcome is the engine's.
         """
         answer: Future[list[Result]] = Future()
+        answer.set_running_or_notify_cancel()  # a client that goes away cancels nothing: what was taken is taken
         waits = wait or any(isinstance(request, CancelOrder | CancelAll | AmendOrder) for request in submission.requests)
         job = Job(submission)
         waiting: list[Waiting] = []
@@ -291,8 +298,7 @@ class OrderDesk:
                 return
             for one in waiting:
                 self.watch.discard(one)
-            if not answer.done():
-                answer.set_result([_as_taken(outcome) for outcome in outcomes])
+            answer.set_result([_as_taken(outcome) for outcome in outcomes])
 
         if waits:
             job.before_commit = before_commit

@@ -60,15 +60,22 @@ class Intake:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Take what already waits, then end."""
+        """Take what already waits, then end. What came too late for that is told so."""
         self._stopped = True
         self._jobs.put(None)
         self._thread.join(timeout_s)
+        while True:
+            try:
+                late = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if late is not None:
+                late.future.set_result(_all(late, _stopping()))
 
     def put(self, job: Job) -> None:
         """Hand over a job; its future gets one outcome per request. Raises nothing: a refusal is an outcome."""
         if self._stopped:
-            job.future.set_result(_all(job, NotTaken("The server is stopping. Ask again.", code="OVERLOADED")))
+            job.future.set_result(_all(job, _stopping()))
         else:
             self._jobs.put(job)
 
@@ -204,6 +211,10 @@ class Intake:
 
 def _all(job: Job, outcome: Outcome) -> list[Outcome]:
     return [outcome] * len(job.submission.requests)
+
+
+def _stopping() -> NotTaken:
+    return NotTaken("The server is stopping. Ask again.", code="OVERLOADED")
 
 
 def _took_nothing(outcome: Outcome) -> bool:

@@ -48,7 +48,7 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
     market: Market = market_by_id(symbol_id)
     lot_decimals, tick_decimals = market.lot_decimals, market.tick_decimals
     ended = status in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED")
-    remaining = None if quantity is None else quantity - filled - prevented
+    remaining = None if quantity is None else EXACT.subtract(EXACT.subtract(quantity, filled), prevented)
     average = None
     if filled:
         average = fixed(

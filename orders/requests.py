@@ -145,6 +145,7 @@ class CancelTaken:
     """A cancel is on its way to the engine. `row`: the order as intake read it (presentation.ORDER_COLUMNS)."""
 
     order_id: UUID
+    reason: str
     row: tuple[Any, ...]
 
 

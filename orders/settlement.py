@@ -298,7 +298,7 @@ CHECKPOINT_SQL: Final = """
     UPDATE orders_checkpoint SET epoch = %s, sequence = %s, trade_number = %s, book_sequence = %s, status = %s, chain = %s,
         state_hash = %s, stamp_ms = %s, last_price = coalesce(%s::numeric, last_price),
         last_traded_at = coalesce(%s::timestamptz, last_traded_at), settled_at = now()
-    WHERE symbol_id = %s AND sequence = %s"""
+    WHERE symbol_id = %s AND sequence = %s AND shard_id = %s"""
 
 FENCE_SQL: Final = f"""
     UPDATE orders_shard SET expires_at = clock_timestamp() + interval '{LEASE_S} s' WHERE id = %s AND epoch = %s"""
@@ -320,7 +320,8 @@ class ReadsLevels(Protocol):
 def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, ReadsLevels]], *, shard: int, epoch: int) -> None:
     """Write the batches (each with its book) into the open transaction and fence it; the caller commits.
 
-    Locks: orders (only the shard's owner changes them), accounts sorted, their balances, last the shard's lease. Raises: Fenced, psycopg.Error.
+    Locks: orders (only the shard's owner changes them), accounts sorted, their balances, last the shard's lease.
+    Raises: Fenced, psycopg.Error.
     """
     for batch, _ in batches:
         batch.close()
@@ -339,7 +340,7 @@ def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, Read
             _write_levels(run, batch, book)
         _write_accounts_and_orders(run, [batch for batch, _ in batches])
         for batch, _ in batches:
-            _write_checkpoint(run, batch, epoch)
+            _write_checkpoint(run, batch, shard, epoch)
         run(FENCE_SQL, [shard, epoch], 1, "lease")
         run(NOTIFY_SQL, [SETTLED])
     for cursor, rows, what in expected:
@@ -442,12 +443,12 @@ def _text(units: int, scale: int) -> str:
     return f"{units}e-{scale}"
 
 
-def _write_checkpoint(run: Run, batch: SymbolBatch, epoch: int) -> None:
+def _write_checkpoint(run: Run, batch: SymbolBatch, shard: int, epoch: int) -> None:
     progress = batch.progress
     traded = bool(batch.trades)
     run(CHECKPOINT_SQL, [
         epoch, progress.sequence, progress.trade_number, progress.book_sequence, progress.status, progress.chain, progress.state_hash,
         progress.stamp_ms, progress.market.price_text(progress.last_ticks) if traded else None,
         datetime.fromtimestamp(progress.last_traded_ms / 1000, UTC) if traded else None,
-        progress.market.id, batch.first_sequence - 1,
+        progress.market.id, batch.first_sequence - 1, shard,
     ], 1, f"checkpoint of {progress.market.name}")  # fmt: skip

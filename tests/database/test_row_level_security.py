@@ -131,6 +131,9 @@ def test_every_table_that_the_tenants_role_may_read_is_bound_by_row_level_securi
         TENANT,
     )
     assert readable == sorted(SEEN)
+    views = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'v'"
+    assert column(owner, f"{views} AND has_table_privilege(%s, oid, 'SELECT')", TENANT) == ["wallet_entry"]
+    assert column(owner, f"{views} AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)") == []
     bound = column(owner, "SELECT relname FROM pg_class WHERE relrowsecurity AND relforcerowsecurity ORDER BY 1")
     assert bound == readable
     policies = owner.execute("SELECT DISTINCT polcmd, polpermissive FROM pg_policy WHERE polroles = ARRAY[%s::regrole::oid]", [TENANT])

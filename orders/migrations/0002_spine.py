@@ -46,12 +46,19 @@ CREATE TABLE orders_order (
     CONSTRAINT order_side_known CHECK (side IN ('BUY', 'SELL')),
     CONSTRAINT order_type_known CHECK (order_type IN ('MARKET', 'LIMIT', 'STOP', 'STOP_LIMIT', 'TAKE_PROFIT', 'TAKE_PROFIT_LIMIT')),
     CONSTRAINT order_time_in_force_known CHECK (time_in_force IN ('GTC', 'IOC', 'FOK', 'GTX', 'GTD')),
+    CONSTRAINT order_prevention_known CHECK
+        (self_trade_prevention IN ('CANCEL_NEWEST', 'CANCEL_OLDEST', 'CANCEL_BOTH', 'DECREMENT')),
     CONSTRAINT order_status_known CHECK (status IN ({_names(Status)})),
     -- NaN compares greater than every number, so the upper bounds refuse it too.
     CONSTRAINT order_quantity_sane CHECK (quantity >= 0 AND quantity < 1e20),
     CONSTRAINT order_quote_quantity_sane CHECK (quote_quantity > 0 AND quote_quantity < 1e20),
     CONSTRAINT order_price_sane CHECK (price > 0 AND price < 1e20),
     CONSTRAINT order_protection_price_sane CHECK (protection_price > 0 AND protection_price < 1e20),
+    CONSTRAINT order_stop_price_sane CHECK (stop_price > 0 AND stop_price < 1e20),
+    CONSTRAINT order_limit_has_a_price CHECK
+        (order_type NOT IN ('LIMIT', 'STOP_LIMIT', 'TAKE_PROFIT_LIMIT') OR price IS NOT NULL),
+    CONSTRAINT order_fee_rates_sane CHECK
+        (maker_fee_rate > -1 AND maker_fee_rate < 1 AND taker_fee_rate > -1 AND taker_fee_rate < 1),
     CONSTRAINT order_has_a_size CHECK (quantity IS NOT NULL OR quote_quantity IS NOT NULL),
     CONSTRAINT order_filled_sane CHECK (filled_quantity >= 0 AND filled_quantity < 1e20 AND filled_quote >= 0 AND filled_quote < 1e20),
     CONSTRAINT order_parts_within_whole CHECK (filled_quantity + prevented_quantity <= quantity),
@@ -60,12 +67,15 @@ CREATE TABLE orders_order (
     CONSTRAINT order_held_sane CHECK (held >= 0 AND held < 1e20),
     CONSTRAINT order_ended_holds_nothing CHECK (status NOT IN ({_names(TERMINAL)}) OR held = 0),
     CONSTRAINT order_filled_is_filled CHECK (status <> 'FILLED' OR filled_quantity > 0),
+    -- An order by a quote amount has no quantity of its own.
+    CONSTRAINT order_filled_is_whole CHECK
+        (status <> 'FILLED' OR quantity IS NULL OR filled_quantity + prevented_quantity = quantity),
     CONSTRAINT order_end_has_a_reason CHECK (status NOT IN ('CANCELLED', 'REJECTED', 'EXPIRED') OR reason IS NOT NULL)
 ) PARTITION BY RANGE (id);
 COMMENT ON TABLE orders_order IS 'fillfactor=50';
 CREATE INDEX order_by_account ON orders_order (account_id, id);
 
-CREATE FUNCTION orders_order_move() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orders_order_move() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     IF (OLD.id, OLD.account_id, OLD.symbol_id, OLD.side, OLD.client_order_id, OLD.created_at)
             IS DISTINCT FROM (NEW.id, NEW.account_id, NEW.symbol_id, NEW.side, NEW.client_order_id, NEW.created_at) THEN
@@ -81,7 +91,19 @@ CREATE TRIGGER order_move BEFORE UPDATE ON orders_order FOR EACH ROW
           OR OLD.side <> NEW.side OR OLD.client_order_id <> NEW.client_order_id OR OLD.created_at <> NEW.created_at)
     EXECUTE FUNCTION orders_order_move();
 
-CREATE FUNCTION orders_order_begin() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The WHEN is evaluated without a call.
+CREATE FUNCTION orders_order_frozen() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'order %: its type, time in force and fee rates are frozen, what was filled stays filled', OLD.id
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER order_frozen BEFORE UPDATE ON orders_order FOR EACH ROW
+    WHEN (OLD.maker_fee_rate <> NEW.maker_fee_rate OR OLD.taker_fee_rate <> NEW.taker_fee_rate OR OLD.order_type <> NEW.order_type
+          OR OLD.time_in_force <> NEW.time_in_force OR NEW.filled_quantity < OLD.filled_quantity OR NEW.filled_quote < OLD.filled_quote
+          OR NEW.sequence < OLD.sequence)
+    EXECUTE FUNCTION orders_order_frozen();
+
+CREATE FUNCTION orders_order_begin() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'order %: it cannot begin as %', NEW.id, NEW.status USING ERRCODE = 'check_violation';
 END $$;
@@ -91,7 +113,7 @@ CREATE TRIGGER order_refuse_delete BEFORE DELETE ON orders_order FOR EACH ROW EX
 CREATE TRIGGER order_refuse_truncate BEFORE TRUNCATE ON orders_order FOR EACH STATEMENT EXECUTE FUNCTION exchange_refuse_change();
 
 -- Instead of foreign keys, which cost 8 to 14 µs a row: once per statement.
-CREATE FUNCTION orders_order_check() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION orders_order_check() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     wrong text;
 BEGIN
@@ -118,7 +140,8 @@ CREATE TABLE orders_transition (
     PRIMARY KEY (order_id, sequence, to_status),
     CONSTRAINT transition_is_legal CHECK (
         CASE WHEN from_status IS NULL THEN to_status IN ({_names(BEGINNINGS)})
-             ELSE (from_status || '>' || to_status) = ANY (ARRAY[{MOVES}]) END)
+             ELSE (from_status || '>' || to_status) = ANY (ARRAY[{MOVES}]) END),
+    CONSTRAINT transition_begins_at_intake CHECK (from_status IS NOT NULL OR sequence = 0)
 ) PARTITION BY RANGE (order_id);
 SELECT exchange_append_only('orders_transition');
 
@@ -173,6 +196,21 @@ ALTER TABLE orders_shard SET (fillfactor = 10, autovacuum_vacuum_scale_factor = 
 ALTER TABLE orders_booklevel SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
 ALTER TABLE orders_booklevel ADD CONSTRAINT booklevel_sane
     CHECK (quantity > 0 AND quantity < 1e20 AND price > 0 AND price < 1e20 AND side IN ('BUY', 'SELL'));
+ALTER TABLE orders_amend
+    ADD CONSTRAINT amend_price_sane CHECK (price > 0 AND price < 1e20),
+    ADD CONSTRAINT amend_quantity_sane CHECK (quantity > 0 AND quantity < 1e20);
+
+-- Fencing and recovery stand on it that progress never goes back.
+CREATE FUNCTION orders_never_back() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% never goes back', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER checkpoint_never_back BEFORE UPDATE ON orders_checkpoint FOR EACH ROW
+    WHEN (NEW.sequence < OLD.sequence OR NEW.trade_number < OLD.trade_number OR NEW.book_sequence < OLD.book_sequence
+          OR NEW.epoch < OLD.epoch)
+    EXECUTE FUNCTION orders_never_back();
+CREATE TRIGGER shard_never_back BEFORE UPDATE ON orders_shard FOR EACH ROW WHEN (NEW.epoch < OLD.epoch)
+    EXECUTE FUNCTION orders_never_back();
 
 SELECT exchange_tenant_policy('orders_order', $$ EXISTS (SELECT 1 FROM institutions_account a WHERE a.id = account_id) $$);
 SELECT exchange_tenant_policy('orders_openorder', $$ EXISTS (SELECT 1 FROM institutions_account a WHERE a.id = account_id) $$);
@@ -188,6 +226,7 @@ REVERSE = """
 DROP TABLE orders_transition, orders_trade, orders_commandlog, orders_order CASCADE;
 DROP FUNCTION orders_order_check();
 DROP FUNCTION orders_order_begin();
+DROP FUNCTION orders_order_frozen();
 DROP FUNCTION orders_order_move();
 DROP POLICY tenant ON orders_openorder;
 DROP POLICY engine ON orders_openorder;
@@ -201,6 +240,10 @@ DROP POLICY tenant ON orders_amend;
 DROP POLICY engine ON orders_amend;
 ALTER TABLE orders_amend NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE orders_amend DISABLE ROW LEVEL SECURITY;
+DROP TRIGGER shard_never_back ON orders_shard;
+DROP TRIGGER checkpoint_never_back ON orders_checkpoint;
+DROP FUNCTION orders_never_back();
+ALTER TABLE orders_amend DROP CONSTRAINT amend_quantity_sane, DROP CONSTRAINT amend_price_sane;
 ALTER TABLE orders_booklevel DROP CONSTRAINT booklevel_sane;
 DROP TRIGGER append_only ON orders_orderkey;
 DROP TRIGGER append_only_truncate ON orders_orderkey;

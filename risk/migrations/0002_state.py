@@ -3,7 +3,7 @@
 from django.db import migrations
 
 SQL = """
-CREATE FUNCTION risk_account_state() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION risk_account_state() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO risk_accountstate (account_id, open_orders, day_orders, second, second_orders, minute_orders)
     VALUES (NEW.id, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;

@@ -170,15 +170,16 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 def insert(connection: Connection, table: str, *rows: dict[str, Any], **values: Any) -> None:
     """One statement with all `rows` (or with the one row of `values`); what they leave out is a default that keeps the rules."""
-    complete = [{**DEFAULTS.get(table, {}), **row} for row in (rows or (values,))]
-    if table == "orders_order":
+    name = table.removeprefix("public.")
+    complete = [{**DEFAULTS.get(name, {}), **row} for row in (rows or (values,))]
+    if name == "orders_order":
         complete = [{"client_order_id": f"client-{row['id'].int & 0xFFFF}", **row} for row in complete]
-    if table == "orders_checkpoint":
+    if name == "orders_checkpoint":
         complete = [{"chain": sha256_of_nothing(connection), **row} for row in complete]
     columns = list(complete[0])
     row = sql.SQL("({})").format(sql.SQL(", ").join(sql.Placeholder() * len(columns)))
     statement = sql.SQL("INSERT INTO {} ({}) VALUES {}").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join([row] * len(complete))
+        sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join([row] * len(complete))
     )
     connection.execute(statement, [row[column] for row in complete for column in columns])
 

@@ -9,6 +9,7 @@ from tests.database.rows import (
     BTC,
     ENGINE,
     FEES,
+    HOUSE,
     MARKET,
     NORTH,
     OUTSIDE,
@@ -55,12 +56,13 @@ def test_a_trade_has_two_legs_that_go_opposite_ways(ground: Connection) -> None:
         [BASE_LEG, {**QUOTE_LEG, "credit_account_id": FEES}],
         [BASE_LEG, {**QUOTE_LEG, "debit_account_id": OUTSIDE}],
         [BASE_LEG, {**QUOTE_LEG, "id": trade_id(2)}],
+        [BASE_LEG, {**QUOTE_LEG, "asset_id": BTC}],
     ],
-    ids=["no quote", "no base", "same way", "other taker", "other payer", "other trade"],
+    ids=["no quote", "no base", "same way", "other taker", "other payer", "other trade", "one asset"],
 )
 @pytest.mark.parametrize("role", [None, ENGINE])
 def test_a_trade_without_its_opposite_leg_is_refused(ground: Connection, legs: list[dict[str, object]], role: str | None) -> None:
-    with refused(ground, errors.CheckViolation, saying="its two legs must go opposite ways between two accounts", role=role):
+    with refused(ground, errors.CheckViolation, saying="its two legs must go opposite ways between two accounts, in two assets", role=role):
         insert(ground, "wallet_transfer", *legs)
 
 
@@ -108,8 +110,35 @@ def test_an_order_needs_a_symbol_that_exists(ground: Connection) -> None:
 def test_there_is_one_house(ground: Connection) -> None:
     with refused(ground, errors.UniqueViolation, constraint="institution_one_house", role=ENGINE):
         insert(ground, "institutions_institution", id=NORTH + 100, code="another-house", name="Another", is_house=True)
-    with refused(ground, errors.UniqueViolation, constraint="institution_one_house"):
-        ground.execute("UPDATE institutions_institution SET is_house = true WHERE id = %s", [NORTH])
+
+
+@pytest.mark.parametrize(("institution", "value"), [(NORTH, "true"), (HOUSE, "false")])
+@pytest.mark.parametrize("role", [None, ENGINE])
+def test_a_tenant_never_becomes_the_house_nor_the_house_a_tenant(
+    ground: Connection, institution: int, value: str, role: str | None
+) -> None:
+    with refused(ground, errors.RestrictViolation, saying="it stays what it is, the house or a tenant", role=role):
+        ground.execute(f"UPDATE institutions_institution SET is_house = {value} WHERE id = {institution}".encode())
+    ground.execute(f"UPDATE institutions_institution SET is_frozen = true, is_house = is_house WHERE id = {institution}".encode())
+
+
+@pytest.mark.parametrize(("institution", "kind"), [(HOUSE, "CUSTOMER"), (NORTH, "FEES"), (NORTH, "EXTERNAL"), (SOUTH, "ADJUSTMENT")])
+@pytest.mark.parametrize("role", [None, ENGINE])
+def test_house_accounts_belong_to_the_house_and_customers_do_not(ground: Connection, institution: int, kind: str, role: str | None) -> None:
+    with refused(ground, errors.CheckViolation, saying="house accounts belong to the house, customers to a tenant", role=role):
+        insert(ground, "institutions_account", id=990, institution_id=institution, name="astray", kind=kind)
+
+
+@pytest.mark.parametrize("role", [None, ENGINE])
+def test_a_key_is_for_an_account_of_its_own_institution(ground: Connection, role: str | None) -> None:
+    with refused(ground, errors.CheckViolation, saying="its account belongs to another institution", role=role):
+        insert(ground, "institutions_apikey", key="a-key", institution_id=NORTH, account_id=BOB)
+    insert(ground, "institutions_apikey", key="a-key", institution_id=NORTH, account_id=ALICE)
+    for change in (f"account_id = {BOB}", f"institution_id = {SOUTH}"):
+        with refused(ground, errors.CheckViolation, saying="its account belongs to another institution", role=role):
+            ground.execute(f"UPDATE institutions_apikey SET {change}".encode())
+    ground.execute("UPDATE institutions_apikey SET account_id = NULL, is_active = false")
+    ground.execute(f"UPDATE institutions_apikey SET account_id = {BOB}, institution_id = {SOUTH}".encode())
 
 
 def test_there_is_one_platform(ground: Connection) -> None:

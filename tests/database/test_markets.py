@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from tests.database.rows import BTC, ENGINE, FEES, MARKET, USD, Connection, insert, refused
+from tests.database.rows import ALICE, BTC, ENGINE, FEES, MARKET, USD, Connection, insert, refused
 
 ANOTHER = {"id": MARKET + 1, "name": "ANOTHER/ONE"}
 
@@ -72,12 +72,41 @@ def test_the_scale_of_an_asset_never_changes(ground: Connection, role: str | Non
         ("markets_symbol", {**ANOTHER, "maker_fee": "1"}, "symbol_maker_fee_sane"),
         ("markets_symbol", {**ANOTHER, "taker_fee": "NaN"}, "symbol_taker_fee_sane"),
         ("markets_symbol", {**ANOTHER, "tick_size": "-0.01"}, "symbol_tick_positive"),
+        ("markets_symbol", {**ANOTHER, "tick_size": "0"}, "symbol_tick_positive"),
+        ("markets_symbol", {**ANOTHER, "tick_size": "NaN"}, "symbol_tick_positive"),
+        ("markets_symbol", {**ANOTHER, "lot_size": "0"}, "symbol_lot_positive"),
+        ("markets_symbol", {**ANOTHER, "lot_size": "-0.001"}, "symbol_lot_positive"),
+        ("markets_symbol", {**ANOTHER, "lot_size": "NaN"}, "symbol_lot_positive"),
+        ("markets_symbol", {**ANOTHER, "static_band": "NaN"}, "symbol_bands_sane"),
+        ("markets_symbol", {**ANOTHER, "dynamic_band": "-0.01"}, "symbol_bands_sane"),
+        ("markets_symbol", {**ANOTHER, "market_protection": "NaN"}, "symbol_bands_sane"),
+        ("markets_symbol", {**ANOTHER, "min_price": "-0.01"}, "symbol_min_price_sane"),
+        ("markets_symbol", {**ANOTHER, "max_price": "0"}, "symbol_max_price_sane"),
+        ("markets_symbol", {**ANOTHER, "min_price": "2", "max_price": "1"}, "symbol_max_price_sane"),
         ("markets_symbol", {**ANOTHER, "min_quantity": "2", "max_quantity": "1"}, "symbol_max_quantity_sane"),
     ],
 )
 def test_the_constraint_that_refuses_is_the_one_meant(ground: Connection, table: str, values: dict[str, Any], constraint: str) -> None:
     with refused(ground, errors.CheckViolation, constraint=constraint):
         insert(ground, table, **values)
+
+
+@pytest.mark.parametrize("values", [{}, {"min_price": 1}, {"max_price": 2}, {"min_price": 2, "max_price": 2}, {"static_band": None}])
+def test_a_symbol_may_do_without_a_bound(ground: Connection, values: dict[str, Any]) -> None:
+    insert(ground, "markets_symbol", **ANOTHER, **values)
+
+
+@pytest.mark.parametrize("change", ["tick_size = 0", "lot_size = 0"])
+def test_not_even_a_change_divides_by_zero(ground: Connection, change: str) -> None:
+    with pytest.raises(errors.CheckViolation, match=r"symbol_(tick|lot)_positive"), ground.transaction():
+        ground.execute(f"UPDATE markets_symbol SET {change}".encode())
+
+
+@pytest.mark.parametrize("account", [ALICE, 999_999])
+@pytest.mark.parametrize("role", [None, ENGINE])
+def test_fees_go_to_an_account_of_the_house(ground: Connection, account: int, role: str | None) -> None:
+    with refused(ground, errors.ForeignKeyViolation, saying="its fee account must be one of the house", role=role):
+        insert(ground, "markets_symbol", **ANOTHER, fee_account_id=account)
 
 
 def test_a_symbol_needs_assets_that_exist(ground: Connection) -> None:

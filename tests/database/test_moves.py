@@ -81,13 +81,39 @@ def test_an_end_is_an_end(ground: Connection, end: Status) -> None:
         "side = 'SELL'",
         "client_order_id = 'other'",
         "created_at = created_at + interval '1 second'",
-        f"id = '{order_id(2)}'",
+        "id = '{another}'",
     ],
 )
 def test_an_order_keeps_its_identity(ground: Connection, change: str) -> None:
     insert(ground, "orders_order", id=order_id(1))
     with refused(ground, errors.RestrictViolation, saying="its identity never changes", role=ENGINE):
+        ground.execute(f"UPDATE orders_order SET {change}".format(another=order_id(2)).encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "maker_fee_rate = 0.0005",
+        "taker_fee_rate = taker_fee_rate + 0.00000001",
+        "order_type = 'STOP_LIMIT'",
+        "time_in_force = 'IOC'",
+        "filled_quantity = filled_quantity - 0.000000000000000001",
+        "filled_quote = 0",
+        "sequence = sequence - 1",
+    ],
+)
+@pytest.mark.parametrize("role", [None, ENGINE])
+def test_what_is_frozen_stays_frozen_and_what_was_filled_stays_filled(ground: Connection, change: str, role: str | None) -> None:
+    insert(ground, "orders_order", id=order_id(1), filled_quantity="0.5", filled_quote=50, sequence=7)
+    with refused(ground, errors.RestrictViolation, saying="what was filled stays filled", role=role):
         ground.execute(f"UPDATE orders_order SET {change}".encode())
+    ground.execute("UPDATE orders_order SET filled_quantity = 0.6, filled_quote = 60, sequence = 8, held = 40, price = 99, quantity = 0.9")
+
+
+@pytest.mark.parametrize("beginning", sorted(BEGINNINGS))
+def test_a_life_begins_at_intake_not_in_the_engine(ground: Connection, beginning: Status) -> None:
+    with refused(ground, errors.CheckViolation, constraint="transition_begins_at_intake", role=ENGINE):
+        insert(ground, "orders_transition", order_id=order_id(1), sequence=1, from_status=None, to_status=beginning.value)
 
 
 def test_one_client_order_id_makes_one_order(ground: Connection) -> None:

@@ -19,7 +19,9 @@ CREATE TABLE wallet_transfer (
     CONSTRAINT transfer_two_accounts CHECK (debit_account_id <> credit_account_id),
     CONSTRAINT transfer_leg_known CHECK (leg BETWEEN 0 AND 3),
     CONSTRAINT transfer_kind_known CHECK (kind IN
-        ('TRADE', 'MAKER_FEE', 'TAKER_FEE', 'DEPOSIT', 'WITHDRAWAL', 'ADJUSTMENT', 'TRANSFER', 'VENUE'))
+        ('TRADE', 'MAKER_FEE', 'TAKER_FEE', 'DEPOSIT', 'WITHDRAWAL', 'ADJUSTMENT', 'TRANSFER', 'VENUE')),
+    CONSTRAINT transfer_leg_matches_kind CHECK (CASE leg WHEN 0 THEN kind NOT IN ('MAKER_FEE', 'TAKER_FEE') WHEN 1 THEN kind = 'TRADE'
+        ELSE kind IN ('MAKER_FEE', 'TAKER_FEE') END)
 ) PARTITION BY RANGE (id);
 -- Trades are found through their trade; only movements have indexes by account (decision 0005).
 CREATE INDEX transfer_movement_debit ON wallet_transfer (debit_account_id, id) WHERE kind NOT IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE');
@@ -28,8 +30,9 @@ CREATE INDEX transfer_movement_credit ON wallet_transfer (credit_account_id, id)
 SELECT exchange_append_only('wallet_transfer');
 SELECT exchange_append_only('wallet_transferkey');
 
--- Once per statement: accounts and assets exist, and the two legs of every trade go opposite ways between the same two accounts.
-CREATE FUNCTION wallet_transfer_check() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Once per statement: accounts and assets exist, and the two legs of every trade, of two assets, go opposite
+-- ways between the same two accounts.
+CREATE FUNCTION wallet_transfer_check() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     wrong text;
 BEGIN
@@ -43,9 +46,9 @@ BEGIN
     SELECT n.id::text INTO wrong FROM added n WHERE n.kind = 'TRADE' GROUP BY n.id
     HAVING count(*) <> 2 OR min(leg) <> 0 OR max(leg) <> 1
         OR min(debit_account_id) <> min(credit_account_id) OR max(debit_account_id) <> max(credit_account_id)
-        OR min(debit_account_id) = max(debit_account_id) LIMIT 1;
+        OR min(debit_account_id) = max(debit_account_id) OR min(asset_id) = max(asset_id) LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'trade %: its two legs must go opposite ways between two accounts', wrong USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'trade %: its two legs must go opposite ways between two accounts, in two assets', wrong USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
 END $$;
@@ -58,8 +61,8 @@ CREATE VIEW wallet_entry WITH (security_invoker = true) AS
     FROM wallet_transfer
     UNION ALL
     SELECT id, leg, kind, asset_id, credit_account_id, amount, debit_account_id, reference, created_at FROM wallet_transfer;
-GRANT SELECT ON wallet_entry TO exchange_engine, exchange_tenant;
 
+SELECT exchange_keep('wallet_balance', 'account_id', 'asset_id');
 ALTER TABLE wallet_balance SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
 
 SELECT exchange_tenant_policy('wallet_balance',
@@ -70,6 +73,7 @@ SELECT exchange_tenant_policy('wallet_transfer',
 """
 
 REVERSE = """
+SELECT exchange_keep_no_longer('wallet_balance');
 DROP POLICY tenant ON wallet_balance;
 DROP POLICY engine ON wallet_balance;
 ALTER TABLE wallet_balance NO FORCE ROW LEVEL SECURITY;

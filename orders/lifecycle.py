@@ -1,4 +1,8 @@
-"""The life cycle of an order as one table. The database holds the same table (`orders_legal_move`), and a test compares them."""
+"""The life cycle of an order as one table.
+
+The migration of this app writes the same moves into the database, into the trigger `order_move` and the CHECK `transition_is_legal`;
+a test tries every pair of statuses against them.
+"""
 
 from enum import StrEnum
 from typing import Final

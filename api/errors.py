@@ -7,6 +7,7 @@ import orjson
 import psycopg
 import structlog
 from django.core.exceptions import BadRequest as DjangoBadRequest
+from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions as drf
@@ -111,7 +112,7 @@ def as_exchange_error(error: BaseException, *, request_id: str) -> ExchangeError
         return DatabaseUnavailable("The database cannot be reached. Nothing was changed; ask again shortly.", details={"retry_after": 1})
     if isinstance(error, Http404 | drf.NotFound):
         return NotHere("There is nothing under this path.")
-    if isinstance(error, drf.ParseError | DjangoBadRequest):
+    if isinstance(error, drf.ParseError | DjangoBadRequest | SuspiciousOperation):
         return BadInput("The request cannot be read.", code="MALFORMED")
     if isinstance(error, drf.UnsupportedMediaType):
         return UnsupportedMediaType("Send application/json.")

@@ -70,6 +70,11 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": database_settings(DATABASE_URL if env.text("EXCHANGE_DB_ROLE", "engine") == "maintenance" else ENGINE_DATABASE_URL),
     "tenant": database_settings(TENANT_DATABASE_URL),
 }
+# A request that is stopped in the middle must not keep others from the rows it locked (transaction_timeout: PostgreSQL 17).
+SERVER_LIMITS = "-c lock_timeout=5s -c statement_timeout=15s -c transaction_timeout=20s"
+if DATABASES["default"]["USER"] == ENGINE_ROLE:
+    DATABASES["default"]["OPTIONS"]["options"] = SERVER_LIMITS
+DATABASES["tenant"]["OPTIONS"]["options"] = SERVER_LIMITS
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = env.text("REDIS_URL")

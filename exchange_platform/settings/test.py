@@ -16,6 +16,11 @@ env.fill_missing(
 )
 
 from exchange_platform.settings.base import *  # noqa: E402, F403
+from exchange_platform.settings.base import DATABASES  # noqa: E402
 
 ALLOWED_HOSTS = ["*"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# A test that rolls back is one transaction from beginning to end, however long it takes.
+for _alias in DATABASES.values():
+    _alias["OPTIONS"].pop("options", None)

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from markets.units import MARKET_SELECT, Market, rate_units, remember, to_units
+from markets.units import MARKET_SELECT, Market, remember, to_units
 from matching.engine import SymbolEngine
 from orders import commands
 from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress
+
+ROWS_AT_ONCE: Final = 2_000
 
 ADD_SQL: Final = """
     INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
@@ -35,7 +37,8 @@ LOG_END_SQL: Final = """
 OPEN_SQL: Final = """
     SELECT replace(o.id::text, '-', ''), o.account_id, o.side = 'BUY', (o.price / %(tick)s)::bigint, (o.quantity / %(lot)s)::bigint,
            (o.filled_quantity / %(lot)s)::bigint, (o.prevented_quantity / %(lot)s)::bigint, o.filled_quote, o.fee, o.held,
-           o.maker_fee_rate, o.taker_fee_rate, o.status, o.sequence, o.priority_sequence, o.time_in_force, o.self_trade_prevention
+           (o.maker_fee_rate * 100000000)::int, (o.taker_fee_rate * 100000000)::int, o.status, o.sequence, o.priority_sequence,
+           o.time_in_force, o.self_trade_prevention
     FROM orders_openorder p JOIN orders_order o ON o.id = p.order_id
     WHERE p.symbol_id = %(symbol)s AND o.status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY o.priority_sequence"""
 
@@ -84,10 +87,13 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> Sym
     _check_log_end(connection, progress)
     engine = SymbolEngine(progress)
     found = 0
-    for order in connection.execute(OPEN_SQL, {"tick": market.tick, "lot": market.lot, "symbol": symbol_id}):
-        record = _record(order, market)
-        engine.restore(record, commands.TIMES_IN_FORCE[order[15]], commands.PREVENTIONS[order[16]])
-        found += record.digest
+    shared: dict[Any, Any] = {}
+    with connection.cursor(name="open_orders") as cursor:  # in parts: the whole result would stay in the process's memory for good
+        cursor.itersize = ROWS_AT_ONCE
+        for order in cursor.execute(OPEN_SQL, {"tick": market.tick, "lot": market.lot, "symbol": symbol_id}):
+            record = _record(order, market, shared)
+            engine.restore(record, commands.TIMES_IN_FORCE[order[15]], commands.PREVENTIONS[order[16]])
+            found += record.digest
     if found % 2**64 != progress.state_hash:
         raise RecoveryRefused(
             f"{market.name}: the open orders give state hash {found % 2**64}, the checkpoint at sequence {sequence} says "
@@ -107,16 +113,16 @@ def _check_log_end(connection: Connection[Any], progress: SymbolProgress) -> Non
         )
 
 
-def _record(order: tuple[Any, ...], market: Market) -> OrderRecord:
-    """A row of OPEN_SQL as settlement keeps it."""
+def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> OrderRecord:
+    """A row of OPEN_SQL as settlement keeps it. `shared`: values that many orders have, each kept once."""
     (order_id, account_id, is_buy, ticks, total, filled, prevented, filled_quote, fee, held, maker_rate, taker_rate, status, sequence,
      priority, _, _) = order  # fmt: skip
     hold_scale, fee_scale = (market.quote_scale, market.base_scale) if is_buy else (market.base_scale, market.quote_scale)
-    record = OrderRecord(
-        order_id, account_id, is_buy, ticks, total, to_units(held, hold_scale), rate_units(maker_rate), rate_units(taker_rate)
-    )
+    account_id, maker_rate, taker_rate, status = (shared.setdefault(v, v) for v in (account_id, maker_rate, taker_rate, status))
+    record = OrderRecord(order_id, account_id, is_buy, ticks, total, to_units(held, hold_scale), maker_rate, taker_rate)
     record.filled, record.prevented, record.left = filled, prevented, total - filled - prevented
-    record.filled_quote = to_units(filled_quote, market.quote_scale)
-    record.fee = to_units(fee, fee_scale)
-    record.status, record.sequence, record.priority = status, sequence, priority
+    if filled:
+        record.filled_quote = to_units(filled_quote, market.quote_scale)
+        record.fee = to_units(fee, fee_scale)
+    record.status, record.sequence, record.priority = status, sequence, sequence if priority == sequence else priority
     return record

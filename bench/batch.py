@@ -34,6 +34,7 @@ def measure(stack: Stack, emit: Emit, response_type: str, seconds: float = SECON
     prepared = batches(signers, orders, response_type, int(seconds * MOST_PER_S), SIZE)
     trades, before = stack.count("SELECT sum(trade_number) FROM orders_checkpoint"), cpu_of(stack)
     tally = closed_loop(stack.base_url, prepared, connections=connections, seconds=seconds, size=SIZE)
+    tally.check()
     drained_s = stack.wait_until_settled()
     after = cpu_of(stack)
     emit(

@@ -33,6 +33,11 @@ class Tally:
     delays_s: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
+    def check(self) -> None:
+        """A figure of refusals is worth nothing. Raises: RuntimeError when more than one order in a hundred was refused."""
+        if sum(self.refused.values()) > self.orders // 100:
+            raise RuntimeError(f"{self.orders} orders were taken, refused: {dict(self.refused)}")
+
     def percentiles_ms(self) -> dict[str, float]:
         ordered = sorted(self.delays_s)
         return {f"p{p}_ms": round(ordered[len(ordered) * p // 100] * 1000, 2) for p in (50, 95, 99)} if ordered else {}

@@ -29,6 +29,7 @@ def measure(stack: Stack, emit: Emit, response_type: str, seconds: float = SECON
     prepared = singles(signers, orders, response_type, int(seconds * MOST_PER_S))
     trades, before = stack.count("SELECT sum(trade_number) FROM orders_checkpoint"), cpu_of(stack)
     tally = closed_loop(stack.base_url, prepared, connections=CONNECTIONS, seconds=seconds)
+    tally.check()
     drained_s = stack.wait_until_settled()
     after = cpu_of(stack)
     emit(

@@ -1,54 +1,17 @@
-"""POST /orders/batch with 50 orders each: a closed loop, acknowledged after intake (ACK) and after matching (RESULT)."""
+"""POST /orders/batch with 50 orders each: a closed loop over 16 connections, acknowledged after intake (ACK) and matching (RESULT)."""
 
-import os
-
-from bench import Emit
-from bench.load import Orders, Signer, batches, closed_loop
-from bench.stack import Stack, cpu_of, cpu_per_order, running_stack
+from bench import Emit, measure
+from bench.load import Orders, Signer, batches
+from bench.stack import Stack
 
 SIZE = 50
-CONNECTIONS = 16
-WARM_UP_S = 3.0
-SECONDS = 10.0
-MOST_PER_S = 400  # batches prepared
+
+
+def prepare(stack: Stack, name: str, response_type: str, count: int) -> list[bytes]:
+    """Signed requests, the accounts in turn."""
+    return batches([Signer(stack.base_url, key) for key in stack.unlimited_keys()], Orders(name), response_type, count, SIZE)
 
 
 def run(emit: Emit) -> None:
     """Orders per second, delays of whole batches, and processor time per order of every process."""
-    with running_stack() as stack:
-        for response_type in ("RESULT", "ACK"):
-            measure(stack, emit, response_type)
-
-
-def measure(stack: Stack, emit: Emit, response_type: str, seconds: float = SECONDS, connections: int = CONNECTIONS) -> None:
-    signers = [Signer(stack.base_url, key) for key in stack.unlimited_keys()]
-    orders = Orders(f"batch-{response_type}-{connections}")
-    closed_loop(
-        stack.base_url,
-        batches(signers, orders, response_type, int(WARM_UP_S * MOST_PER_S), SIZE),
-        connections=connections,
-        seconds=WARM_UP_S,
-        size=SIZE,
-    )
-    stack.wait_until_settled()
-    prepared = batches(signers, orders, response_type, int(seconds * MOST_PER_S), SIZE)
-    trades, before = stack.count("SELECT sum(trade_number) FROM orders_checkpoint"), cpu_of(stack)
-    tally = closed_loop(stack.base_url, prepared, connections=connections, seconds=seconds, size=SIZE)
-    tally.check()
-    drained_s = stack.wait_until_settled()
-    after = cpu_of(stack)
-    emit(
-        f"batch_{response_type.lower()}",
-        round(tally.orders / tally.seconds),
-        "orders/s",
-        **tally.percentiles_ms(),
-        settled_per_s=round(tally.orders / (tally.seconds + drained_s)),
-        orders=tally.orders,
-        refused=dict(tally.refused),
-        trades_per_order=round((stack.count("SELECT sum(trade_number) FROM orders_checkpoint") - trades) / max(tally.orders, 1), 2),
-        drained_s=round(drained_s, 2),
-        connections=connections,
-        generator_core_share=round(after.since(before)["generator"] / (tally.seconds + drained_s), 2),
-        cpu_us_per_order=cpu_per_order(before, after, tally.orders),
-        load_average=[round(x, 1) for x in os.getloadavg()],
-    )
+    measure.run(emit, "batch", prepare, connections=16, size=SIZE, most_per_s=400)

@@ -14,6 +14,7 @@ import psutil
 
 from bench import Emit
 from bench.load import Orders, Signer, batches, closed_loop, singles
+from bench.measure import machine
 from bench.stack import Stack, running_stack
 
 OPEN_ORDERS = 100_000
@@ -34,7 +35,7 @@ def run(emit: Emit) -> None:
         grown_rss = _rss(stack)
         restarts = [restart(stack, signers) for _ in range(RESTARTS)]
         recovered_rss = _rss(stack)
-    about = {"open_orders": OPEN_ORDERS, "restarts": RESTARTS, "load_average": [round(x, 1) for x in os.getloadavg()]}
+    about = {"open_orders": OPEN_ORDERS, "restarts": RESTARTS, "machine": machine(None)}
     for metric in empty:
         values = sorted(times[metric] for times in restarts)
         emit(metric, values[len(values) // 2], "s", slowest=values[-1], with_an_empty_book=empty[metric], **about)

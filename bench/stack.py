@@ -63,6 +63,10 @@ class Stack:
         assert row is not None
         return int(row[0] or 0)
 
+    def trades(self) -> int:
+        """How many there were, ever."""
+        return self.count("SELECT sum(trade_number) FROM orders_checkpoint")
+
     def wait_until_settled(self, within_s: float = 60.0) -> float:
         """Wait until no command waits for matching; returns how long that took."""
         started = time.perf_counter()

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
 
-from orders import batch as batch_module
-from orders.batch import IntakeBatch
+from orders import batch_reads
+from orders.batch_writes import BatchWrites
 from orders.intake import Intake, Job
 from orders.requests import AmendOrder, CancelOrder, Outcome, Placed, Submission
 from risk.services import set_limit
@@ -27,8 +28,8 @@ LOCK = "FOR NO KEY UPDATE OF a, s"
 @pytest.fixture
 def without_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intake as it would be had somebody forgotten the lock."""
-    assert LOCK in batch_module.ACCOUNTS_SQL
-    monkeypatch.setattr(batch_module, "ACCOUNTS_SQL", batch_module.ACCOUNTS_SQL.replace(LOCK, ""))
+    assert LOCK in batch_reads.ACCOUNTS_SQL
+    monkeypatch.setattr(batch_reads, "ACCOUNTS_SQL", batch_reads.ACCOUNTS_SQL.replace(LOCK, ""))
 
 
 @pytest.fixture
@@ -36,17 +37,17 @@ def decided_together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Two intakes that have decided wait for each other before they write, at most a second: with the lock the second one has not
     even read. Returns the list to which each adds how many orders it accepted."""
     together, accepted_by_each = threading.Barrier(2), []
-    write = IntakeBatch._write
+    write = BatchWrites.write
 
-    def waiting_write(self: IntakeBatch) -> None:
-        accepted_by_each.append(sum(draft.accepted is not None for draft in self._written.drafts))
+    def waiting_write(self: BatchWrites, *arguments: Any) -> None:
+        accepted_by_each.append(sum(draft.accepted is not None for draft in self.drafts))
         try:
             together.wait(timeout=1)
         except threading.BrokenBarrierError:
             pass
-        write(self)
+        write(self, *arguments)
 
-    monkeypatch.setattr(IntakeBatch, "_write", waiting_write)
+    monkeypatch.setattr(BatchWrites, "write", waiting_write)
     return accepted_by_each
 
 

@@ -25,13 +25,11 @@ PARAMETERS: Final[dict[str, Any]] = {
     "life": sorted(Status, key=lambda status: len(LEGAL_MOVES[status]), reverse=True),
 }
 
-# Hash joins whatever the statistics say (a table may have been filled a second ago), and no parallel workers: trading needs the
-# cores. The shared lock keeps new partitions from being made meanwhile: making one locks its table exclusively, would wait for
-# this transaction, and everybody else for it.
+# Hash joins whatever the statistics say (a table may have been filled a second ago), and no parallel workers: trading needs
+# the cores.
 PREPARATION: Final = """
     SELECT set_config('work_mem', '64MB', true), set_config('enable_nestloop', 'off', true), set_config('jit', 'off', true),
-           set_config('max_parallel_workers_per_gather', '0', true), set_config('statement_timeout', '600s', true),
-           pg_advisory_xact_lock_shared(7202612)
+           set_config('max_parallel_workers_per_gather', '0', true), set_config('statement_timeout', '600s', true)
 """
 
 ROWS: Final = """

@@ -18,7 +18,15 @@ import psutil
 import psycopg
 
 PROJECT = Path(__file__).resolve().parent.parent
-NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEY", "DJANGO_SETTINGS_MODULE", "EXCHANGE_DB_ROLE")
+NOT_INHERITED = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "FIELD_ENCRYPTION_KEY",
+    "DJANGO_SETTINGS_MODULE",
+    "EXCHANGE_DB_ROLE",
+    "PYTHONDONTWRITEBYTECODE",
+)
 START_WITHIN_S = 180.0
 STOP_WITHIN_S = 60.0
 
@@ -84,6 +92,7 @@ def running_stack(**variables: str) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="exchange-bench-"))
     home = folder / "home"
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED and not name.startswith("STACK_")}
+    kept["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")  # compiled once, as everywhere, and not read from an older working copy
     with open(folder / "output", "wb") as output:
         supervisor = subprocess.Popen(
             [sys.executable, str(PROJECT / "manage.py"), "stack"],

@@ -109,6 +109,15 @@ def text_array(values: Iterable[str | None]) -> str:
     return "{" + ",".join(["NULL" if v is None else quoted(v) for v in values]) + "}"
 
 
-def columns(rows: Iterable[tuple[object, ...]]) -> list[str]:
-    """Rows as one array literal per column, for `unnest`. Values need no quoting, or are `quoted`; NULL is the word."""
-    return ["{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True)]
+def columns(rows: Iterable[tuple[object, ...]]) -> list[str | None]:
+    """Rows as one array literal per column, for `unnest`. Values need no quoting, or are `quoted`; NULL is the word.
+
+    A column of NULLs alone is no array at all: `unnest` fills it up to the longest one, and nobody has to write or read it.
+    """
+    found: list[str | None] = []
+    for column in zip(*rows, strict=True):
+        if column[0] == "NULL" and column.count("NULL") == len(column):
+            found.append(None)
+        else:
+            found.append("{" + ",".join(map(str, column)) + "}")
+    return found

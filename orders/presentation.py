@@ -47,8 +47,12 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
      filled, prevented, price, stop_price, filled_quote, fee, reason, created_at, updated_at, sequence, _) = row  # fmt: skip
     market: Market = market_by_id(symbol_id)
     lot_decimals, tick_decimals = market.lot_decimals, market.tick_decimals
-    ended = status in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED")
-    remaining = None if quantity is None else EXACT.subtract(EXACT.subtract(quantity, filled), prevented)
+    if filled or prevented:
+        filled_text, prevented_text = fixed(filled, lot_decimals), fixed(prevented, lot_decimals)
+        remaining = None if quantity is None else EXACT.subtract(EXACT.subtract(quantity, filled), prevented)
+    else:
+        filled_text = prevented_text = _ZEROS[lot_decimals]
+        remaining = quantity
     average = None
     if filled:
         average = fixed(
@@ -56,8 +60,9 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
             market.quote_scale,
         )
     base_fee = side == "BUY"
-    if quantity is None and ended:
+    if quantity is None and status in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED"):
         quantity, remaining = filled, Decimal(0)
+    quantity_text = None if quantity is None else fixed(quantity, lot_decimals)
     return {
         "order_id": str(order_id),
         "client_order_id": client_order_id,
@@ -68,11 +73,11 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
         "order_type": order_type,
         "time_in_force": time_in_force,
         "status": status,
-        "quantity": None if quantity is None else fixed(quantity, lot_decimals),
+        "quantity": quantity_text,
         "quote_quantity": None if quote_quantity is None else fixed(quote_quantity, market.quote_scale),
-        "filled_quantity": fixed(filled, lot_decimals),
-        "remaining_quantity": None if remaining is None else fixed(remaining, lot_decimals),
-        "prevented_quantity": fixed(prevented, lot_decimals),
+        "filled_quantity": filled_text,
+        "remaining_quantity": quantity_text if remaining is None or remaining is quantity else fixed(remaining, lot_decimals),
+        "prevented_quantity": prevented_text,
         "price": None if price is None else fixed(price, tick_decimals),
         "stop_price": None if stop_price is None else fixed(stop_price, tick_decimals),
         "average_price": average,

@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import json
+import signal
+import sys
 from functools import partial
 from typing import Any
 
@@ -21,6 +23,7 @@ def main() -> None:
     names = parser.parse_args().names or MODULES
     if unknown := set(names) - set(MODULES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that no stack is left behind
     for name in names:
         importlib.import_module(f"bench.{name}").run(partial(emit, name))
 

@@ -15,12 +15,12 @@ from psycopg import Connection
 from exchange_platform.db import array, text_array
 from markets.units import MARKET_SELECT, Market, known_market, rate_units, remember, to_units
 from orders.acceptance import AccountView, SymbolRules
+from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM
 from orders.requests import AmendOrder, CancelAll, CancelOrder, Nonce, PlaceOrder, Submission
 from risk.checks import AccountRisk, LimitRow, Limits
 
 FRESH_S: Final = 10
-ENDED: Final = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED")
 
 SPEND_SQL: Final = """
     INSERT INTO institutions_spentnonce (api_key_id, digest, spent_at)
@@ -99,7 +99,7 @@ class Target:
 
     @property
     def has_ended(self) -> bool:
-        return self.row[8] in ENDED
+        return self.row[8] in TERMINAL
 
 
 class BatchReads:

@@ -21,8 +21,9 @@ import structlog
 from exchange_platform.db import array, connect_direct
 from exchange_platform.errors import ExchangeError
 from notifications.wakeups import SETTLED, listen, wait
-from orders.batch_reads import ENDED, ORDERS_SQL
+from orders.batch_reads import ORDERS_SQL
 from orders.intake import Intake, Job
+from orders.lifecycle import TERMINAL
 from orders.presentation import FILL_COLUMNS, fills_by_order, order_view
 from orders.refusals import AmendRefused, OrderNotOpen, refusal_of
 from orders.requests import (
@@ -165,7 +166,7 @@ class Watch:
         ready: list[Waiting] = []
         for one in waiting:
             one.placed -= decided.keys()
-            one.ending = {order_id for order_id in one.ending if decided.get(order_id) not in ENDED}
+            one.ending = {order_id for order_id in one.ending if decided.get(order_id) not in TERMINAL}
             for amend_id in one.amends.keys() & codes.keys():
                 one.codes[amend_id] = codes[amend_id]
                 del one.amends[amend_id]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from markets.units import Market, market_by_id
+from orders.lifecycle import TERMINAL
 
 EXACT: Final = Context(prec=76, rounding=ROUND_DOWN)
 _ZEROS: Final = tuple("0" if decimals == 0 else "0." + "0" * decimals for decimals in range(40))
@@ -60,7 +61,7 @@ def order_view(row: Sequence[Any], fills: list[dict[str, Any]] | None = None) ->
             market.quote_scale,
         )
     base_fee = side == "BUY"
-    if quantity is None and status in ("FILLED", "CANCELLED", "REJECTED", "EXPIRED"):
+    if quantity is None and status in TERMINAL:
         quantity, remaining = filled, Decimal(0)
     quantity_text = None if quantity is None else fixed(quantity, lot_decimals)
     return {

@@ -20,11 +20,11 @@ from exchange_platform.db import array, columns, quoted
 from markets.units import Market, fee_units
 from notifications.wakeups import NOTIFY_SQL, SETTLED
 from orders import commands
+from orders.lifecycle import TERMINAL
 
 LEASE_S: Final = 5
 STATE_MODULUS: Final = 2**64
 EMPTY_CHAIN: Final = sha256(b"").digest()
-TERMINAL: Final = frozenset({"FILLED", "CANCELLED", "REJECTED", "EXPIRED"})
 
 
 class Fenced(Exception):

@@ -10,6 +10,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _lock = threading.Lock()
 _last_ms = 0
 _counter = 0
+_RANDOM_BYTES = 8 * 512
+_random = memoryview(b"")  # fetched ahead: a system call gives up the interpreter, and in a busy process getting it back takes milliseconds
+
+
+def _forget_random() -> None:
+    """Parent and child must not use the same random numbers."""
+    global _random
+    _random = memoryview(b"")
+
+
+os.register_at_fork(after_in_child=_forget_random)
 
 
 def uuid7(*, ms: int | None = None) -> uuid.UUID:
@@ -18,7 +29,7 @@ def uuid7(*, ms: int | None = None) -> uuid.UUID:
     Layout: 48 bits milliseconds, version, 12 bits that count up within a millisecond, variant, 62 random bits. When more than
     4,096 are made in one millisecond the time runs ahead by one.
     """
-    global _last_ms, _counter
+    global _last_ms, _counter, _random
     if ms is None:
         ms = time.time_ns() // 1_000_000
     with _lock:
@@ -29,7 +40,10 @@ def uuid7(*, ms: int | None = None) -> uuid.UUID:
             if _counter > 0xFFF:
                 _last_ms, _counter = _last_ms + 1, 0
         stamp, count = _last_ms, _counter
-    tail = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+        if not _random:
+            _random = memoryview(os.urandom(_RANDOM_BYTES))
+        tail = int.from_bytes(_random[:8], "big") & 0x3FFF_FFFF_FFFF_FFFF
+        _random = _random[8:]
     return uuid.UUID(int=stamp << 80 | 0x7 << 76 | count << 64 | 0x2 << 62 | tail)
 
 

@@ -158,6 +158,7 @@ def _null(value: object) -> object:
 
 def _write_orders(run: Run, drafts: list[Draft], now: datetime) -> None:
     orders, keys, transitions, opened = [], [], [], []
+    stamps = {moment: quoted(moment.isoformat()) for moment in {draft.created_at for draft in drafts}}
     for draft in drafts:
         request, accepted, market, account = draft.request, draft.accepted, draft.market, draft.account
         order_id, refused = draft.order_id.hex, draft.refusal.code if draft.refusal else None
@@ -168,7 +169,7 @@ def _write_orders(run: Run, drafts: list[Draft], now: datetime) -> None:
             "t" if request.reduce_only else "f", draft.status, _null(request.quantity), _null(request.quote_quantity),
             _null(request.price), _null(accepted.protection_price if accepted else None), _null(request.stop_price),
             _null(request.trigger_source), quoted(request.expire_at.isoformat()) if request.expire_at else "NULL", draft.hold_text(),
-            *draft.rates, refused or "NULL", quoted(draft.created_at.isoformat()),
+            *draft.rates, refused or "NULL", stamps[draft.created_at],
         ))  # fmt: skip
         keys.append((account.id, client_order_id, order_id))
         transitions.append((order_id, draft.status, refused or "PLACE", quoted(request.principal.actor), quoted(request.request_id)))

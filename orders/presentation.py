@@ -6,6 +6,7 @@ One shape for REST, WebSocket, gRPC and events. Reads rows, writes nothing.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +26,7 @@ FILL_COLUMNS: Final = """t.id, t.symbol_id, t.price, t.quantity, t.taker_side, t
     t.executed_at"""
 
 
+@lru_cache(maxsize=1024)  # the orders of a batch share their millisecond
 def timestamp(moment: datetime) -> str:
     """RFC 3339 UTC with milliseconds; moments come from the database in UTC."""
     return moment.isoformat(timespec="milliseconds")[:23] + "Z"

@@ -155,9 +155,8 @@ class SymbolBatch:
         buyer_fee_text, seller_fee_text = market.base_text(buyer_fee), market.quote_text(seller_fee)
         maker_fee, taker_fee = (seller_fee_text, buyer_fee_text) if buyer is taker else (buyer_fee_text, seller_fee_text)
         self.trades.append((
-            identity, market.id, progress.trade_number, progress.sequence, market.price_text(ticks), market.quantity_text(lots),
+            identity, progress.trade_number, progress.sequence, market.price_text(ticks), market.quantity_text(lots),
             "BUY" if taker.is_buy else "SELL", maker.order_id, taker.order_id, maker.account_id, taker.account_id, maker_fee, taker_fee,
-            self.at,
         ))  # fmt: skip
         self._transfer(identity, 0, "TRADE", market.base_id, seller.account_id, buyer.account_id, base_text)
         self._transfer(identity, 1, "TRADE", market.quote_id, buyer.account_id, seller.account_id, quote_text)
@@ -173,7 +172,7 @@ class SymbolBatch:
         self._post(seller.account_id, market.quote_id, quote - seller_fee)
 
     def _transfer(self, identity: str, leg: int, kind: str, asset_id: int, debit: int, credit: int, amount: str) -> None:
-        self.transfers.append((identity, leg, kind, asset_id, debit, credit, amount, self.at))
+        self.transfers.append((identity, leg, kind, asset_id, debit, credit, amount))
 
     def _fee(self, identity: str, leg: int, kind: str, asset_id: int, account_id: int, units: int) -> None:
         """A fee goes to the symbol's house account; a rebate (negative) comes from it."""
@@ -190,7 +189,6 @@ class SymbolBatch:
         """The order's status changes."""
         self.transitions.append((
             record.order_id, record.sequence, record.status, status, cause, quoted(actor), quoted(request_id) if request_id else "NULL",
-            self.at,
         ))  # fmt: skip
         record.status = status
 
@@ -248,17 +246,21 @@ UPDATE_ORDERS_SQL: Final = """
 INSERT_TRADES_SQL: Final = """
     INSERT INTO orders_trade (id, symbol_id, number, sequence, price, quantity, taker_side, maker_order_id, taker_order_id,
         maker_account_id, taker_account_id, maker_fee, taker_fee, executed_at)
-    SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[], %s::uuid[],
-        %s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::timestamptz[])"""
+    SELECT u.id, %s, u.number, u.sequence, u.price, u.quantity, u.taker_side, u.maker, u.taker, u.maker_account, u.taker_account,
+        u.maker_fee, u.taker_fee, %s::timestamptz
+    FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[],
+        %s::bigint[], %s::numeric[], %s::numeric[])
+        AS u(id, number, sequence, price, quantity, taker_side, maker, taker, maker_account, taker_account, maker_fee, taker_fee)"""
 
 INSERT_TRANSFERS_SQL: Final = """
     INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, created_at)
-    SELECT * FROM unnest(%s::uuid[], %s::smallint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::numeric[],
-        %s::timestamptz[])"""
+    SELECT u.*, %s::timestamptz
+    FROM unnest(%s::uuid[], %s::smallint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::numeric[]) AS u"""
 
 INSERT_TRANSITIONS_SQL: Final = """
     INSERT INTO orders_transition (order_id, sequence, from_status, to_status, cause, actor, request_id, at)
-    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])"""
+    SELECT u.*, %s::timestamptz
+    FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS u"""
 
 INSERT_LOG_SQL: Final = """
     INSERT INTO orders_commandlog (symbol_id, first_sequence, last_sequence, epoch, stamp_ms, payload, chain, state_hash, settled_at)
@@ -351,12 +353,12 @@ def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, Read
 
 
 def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
-    progress = batch.progress
+    progress, at = batch.progress, datetime.fromtimestamp(batch.stamp_ms / 1000, UTC)
     if batch.trades:
-        run(INSERT_TRADES_SQL, columns(batch.trades))
-        run(INSERT_TRANSFERS_SQL, columns(batch.transfers))
+        run(INSERT_TRADES_SQL, [progress.market.id, at, *columns(batch.trades)])
+        run(INSERT_TRANSFERS_SQL, [at, *columns(batch.transfers)])
     if batch.transitions:
-        run(INSERT_TRANSITIONS_SQL, columns(batch.transitions))
+        run(INSERT_TRANSITIONS_SQL, [at, *columns(batch.transitions)])
     payload = commands.pack(batch.log)
     progress.chain = sha256(progress.chain + payload).digest()
     run(INSERT_LOG_SQL, [

@@ -87,3 +87,39 @@ class Symbol(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Candle(models.Model):
+    """Trades of one minute or hour in one row; longer intervals are added up from these two. No row where nothing traded."""
+
+    pk = models.CompositePrimaryKey("symbol_id", "interval_s", "open_time")
+    symbol_id = models.IntegerField()
+    interval_s = models.IntegerField()
+    open_time = models.DateTimeField()
+    open = Amount()
+    high = Amount()
+    low = Amount()
+    close = Amount()
+    volume = Amount()
+    quote_volume = Amount()
+    trade_count = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(interval_s__in=[60, 3600]), name="candle_interval_kept"),
+            models.CheckConstraint(
+                condition=Q(low__gt=0, low__lte=F("open"), high__gte=F("open"), volume__gt=0, trade_count__gt=0)
+                & Q(low__lte=F("close"), high__gte=F("close")),
+                name="candle_sane",
+            ),
+        ]
+
+
+class MarketFeed(models.Model):
+    """How far candles and ticker of a symbol have come: the number of the last trade in them, and the sequences of their channels
+    (`candles`: by interval)."""
+
+    symbol_id = models.IntegerField(primary_key=True)
+    trade_number = models.BigIntegerField(default=0)
+    ticker = models.BigIntegerField(default=0)
+    candles = models.JSONField(default=dict)

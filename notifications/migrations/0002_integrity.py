@@ -1,0 +1,31 @@
+"""What an account has been told is never taken back, and a queue that is always nearly empty stays small."""
+
+from django.db import migrations
+
+SQL = """
+CREATE FUNCTION notifications_never_back() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '%: a sequence never goes back', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER feed_never_back BEFORE UPDATE ON notifications_feed FOR EACH ROW
+    WHEN (NEW.orders < OLD.orders OR NEW.trades < OLD.trades OR NEW.balances < OLD.balances OR NEW.account_id <> OLD.account_id)
+    EXECUTE FUNCTION notifications_never_back();
+CREATE TRIGGER consumed_never_back BEFORE UPDATE ON notifications_consumed FOR EACH ROW
+    WHEN (NEW.sequence < OLD.sequence OR NEW.consumer <> OLD.consumer OR NEW.stream <> OLD.stream)
+    EXECUTE FUNCTION notifications_never_back();
+SELECT exchange_keep('notifications_feed', 'account_id');
+ALTER TABLE notifications_feed SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
+ALTER TABLE notifications_outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
+"""
+
+REVERSE = """
+SELECT exchange_keep_no_longer('notifications_feed');
+DROP TRIGGER consumed_never_back ON notifications_consumed;
+DROP TRIGGER feed_never_back ON notifications_feed;
+DROP FUNCTION notifications_never_back();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("notifications", "0001_initial"), ("exchange_platform", "0001_roles")]
+    operations = [migrations.RunSQL(SQL, REVERSE)]

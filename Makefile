@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 WORKERS ?= 2
 TESTS ?= tests
-MYPY_ROOTS := $(wildcard exchange_platform orders matching wallet risk notifications institutions markets api)
+MYPY_ROOTS := $(wildcard exchange_platform orders matching wallet risk notifications institutions markets api dashboard)
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'

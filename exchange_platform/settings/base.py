@@ -36,6 +36,7 @@ INSTALLED_APPS: list[str] = [
     "risk",
     "notifications",
     "api",
+    "dashboard",
 ]
 
 # Under ASGI every stock middleware costs thread hops on each request, so the API runs without any: it authenticates in

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ["exchange_platform", "notifications", "institutions", "markets", "wallet", "risk", "orders", "matching", "api"]
+ROOMS = ["exchange_platform", "notifications", "institutions", "markets", "wallet", "risk", "orders", "matching", "api", "dashboard"]
 CORE_MAY_IMPORT = sys.stdlib_module_names | {"sortedcontainers"}
 
 

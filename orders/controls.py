@@ -1,10 +1,16 @@
-"""What an operator can do to a market: set a symbol's status. It takes effect in the worker's sequence, like everything else.
+"""What an operator can do to a market: set a symbol's status, cancel what is open. Both take effect in the worker's sequence, like
+everything else.
 
 Intake refuses by the new status from the next transaction on; orders that it had taken before are refused by the engine when
 their turn comes after the change, and their holds are released.
+
+Who may do it is the door's question (`institutions.rights`).
 """
 
-from typing import Final
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
 
 from django.db import connections
 
@@ -15,6 +21,10 @@ from notifications.wakeups import INBOX, NOTIFY_SQL
 from orders import commands
 
 SETTABLE: Final = ("TRADING", "POST_ONLY", "CANCEL_ONLY", "HALTED", "DELISTED")
+ACTOR_LENGTH: Final = 80  # what a transition keeps of them; longer ones would stop the worker
+REQUEST_ID_LENGTH: Final = 40
+ADMIN_CANCEL: Final = "ADMIN_CANCEL"
+CANCELS_PER_ROW: Final = 250  # a worker takes 40 rows at once: 10,000 cancels in one settlement are a second, more would hold up others
 
 
 class UnknownStatus(ExchangeError):
@@ -27,6 +37,24 @@ class NoSuchSymbol(ExchangeError):
 
 class Delisted(ExchangeError):
     code = "CONFLICTING_FIELDS"
+
+
+class NoSuchScope(ExchangeError):
+    """No such account or institution, or the account belongs to another institution; `field` says which."""
+
+    code = "NOT_FOUND"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOrders:
+    """Open orders of one symbol within a scope: how many, and what they hold in the base asset (sells) and quote asset (buys)."""
+
+    symbol: str
+    orders: int
+    buys: int
+    sells: int
+    held_base: Decimal
+    held_quote: Decimal
 
 
 def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> None:
@@ -48,7 +76,7 @@ def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, requ
         if before == "DELISTED":
             raise Delisted(f"{symbol} is delisted, which is final. List a new symbol.")
         cursor.execute("UPDATE markets_symbol SET status = %s WHERE id = %s", [status, symbol_id])
-        payload = commands.pack([[commands.SET_STATUS, status, actor, request_id]])
+        payload = commands.pack([[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]])
         cursor.execute("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)", [symbol_id, payload])
         cursor.execute(NOTIFY_SQL, [INBOX])
         audit.record(
@@ -60,3 +88,112 @@ def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, requ
             after={"status": status},
             request_id=request_id,
         )
+
+
+def cancel_all(*, symbol: str | None, account: str | None, institution: str | None, actor: str, reason: str, request_id: str = "") -> int:
+    """Cancel what is open of a symbol, an account or an institution (by name or code), or where these meet; all three null: everything.
+
+    Returns how many orders were asked to end, with reason ADMIN_CANCEL; some may fill before their cancel's turn. Every order
+    that intake has committed before this returns is among them; what comes afterwards is not: halt or freeze first to keep it out.
+    Owns its transaction: lock, one command per order, the audit entry. Locks: an account's row (NO KEY UPDATE) for an account, the table
+    of institutions for an institution, the platform's otherwise (EXCLUSIVE): intake's shared row locks let each other pass, so only
+    on the table does one queue with them instead of starving behind them.
+    Raises: NoSuchSymbol, NoSuchScope, ValueError when no reason is given.
+    """
+    if not reason.strip():
+        raise ValueError("cancelling other people's orders needs a reason")
+    with own(), connections["default"].cursor() as cursor:
+        scope = _scope(cursor, symbol, account, institution)
+        if scope.account_id is not None:
+            cursor.execute("SELECT 1 FROM institutions_account WHERE id = %s FOR NO KEY UPDATE", [scope.account_id])
+        else:
+            table = "institutions_platform" if scope.institution_id is None else "institutions_institution"
+            cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        cursor.execute(f"SELECT p.symbol_id, p.order_id FROM orders_openorder p WHERE {scope.where} ORDER BY p.order_id", scope.parameters)
+        by_symbol: dict[int, list[UUID]] = {}
+        for symbol_id, order_id in cursor.fetchall():
+            by_symbol.setdefault(symbol_id, []).append(order_id)
+        told = (ADMIN_CANCEL, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH])
+        rows = [
+            (symbol_id, len(part), commands.pack([[commands.CANCEL, order_id.hex, *told] for order_id in part]))
+            for symbol_id, orders in sorted(by_symbol.items())
+            for part in (orders[at : at + CANCELS_PER_ROW] for at in range(0, len(orders), CANCELS_PER_ROW))
+        ]
+        if rows:
+            cursor.executemany("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, %s, %s)", rows)
+            cursor.execute(NOTIFY_SQL, [INBOX])
+        asked = sum(len(orders) for orders in by_symbol.values())
+        audit.record(
+            actor=actor,
+            action="orders.cancel_all",
+            subject=scope.subject,
+            reason=reason,
+            after={"symbol": symbol, "account": account, "institution": institution, "orders": asked},
+            request_id=request_id,
+        )
+    return asked
+
+
+def live_orders(*, symbol: str | None, account: str | None, institution: str | None) -> list[LiveOrders]:
+    """What is open at this moment within the scope of a `cancel_all`, by symbol name; a symbol without open orders has no entry.
+
+    One statement beside those that resolve the names; reads every open order of the scope.
+    Raises: NoSuchSymbol, NoSuchScope.
+    """
+    with connections["default"].cursor() as cursor:
+        scope = _scope(cursor, symbol, account, institution)
+        cursor.execute(
+            f"""SELECT s.name, count(*), count(*) FILTER (WHERE o.side = 'BUY'), count(*) FILTER (WHERE o.side = 'SELL'),
+                    coalesce(sum(o.held) FILTER (WHERE o.side = 'SELL'), 0), coalesce(sum(o.held) FILTER (WHERE o.side = 'BUY'), 0)
+                FROM orders_openorder p JOIN orders_order o ON o.id = p.order_id JOIN markets_symbol s ON s.id = p.symbol_id
+                WHERE {scope.where} GROUP BY s.name ORDER BY s.name""",
+            scope.parameters,
+        )
+        return [LiveOrders(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """`where` is over orders_openorder as p. `subject`: for the audit trail."""
+
+    where: str
+    parameters: list[Any]
+    subject: str
+    account_id: int | None
+    institution_id: int | None
+
+
+def _scope(cursor: Any, symbol: str | None, account: str | None, institution: str | None) -> _Scope:
+    conditions, parameters, named = ["true"], list[Any](), list[str]()
+    institution_id = account_id = None
+    if institution is not None:
+        institution_id = _one(cursor, "SELECT id FROM institutions_institution WHERE code = %s", [institution])
+        if institution_id is None:
+            raise NoSuchScope(f"There is no institution {institution}.", field="institution")
+        named.append(f"institution:{institution}")
+    if account is not None:
+        account_id = _one(
+            cursor,
+            "SELECT id FROM institutions_account WHERE name = %s AND kind = 'CUSTOMER' AND (institution_id = %s OR %s::bigint IS NULL)",
+            [account, institution_id, institution_id],
+        )
+        if account_id is None:
+            raise NoSuchScope(f"There is no trading account {account} in reach.", field="account")
+        conditions, parameters = [*conditions, "p.account_id = %s"], [*parameters, account_id]
+        named.append(f"account:{account}")
+    elif institution_id is not None:
+        conditions.append("p.account_id IN (SELECT id FROM institutions_account WHERE institution_id = %s)")
+        parameters.append(institution_id)
+    if symbol is not None:
+        symbol_id = _one(cursor, "SELECT id FROM markets_symbol WHERE name = %s", [symbol])
+        if symbol_id is None:
+            raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
+        conditions, parameters = [*conditions, "p.symbol_id = %s"], [*parameters, symbol_id]
+        named.append(f"symbol:{symbol}")
+    return _Scope(" AND ".join(conditions), parameters, " ".join(named) or "platform", account_id, institution_id)
+
+
+def _one(cursor: Any, sql: str, parameters: list[Any]) -> int | None:
+    cursor.execute(sql, parameters)
+    row = cursor.fetchone()
+    return None if row is None else int(row[0])

@@ -1,0 +1,51 @@
+"""Which role may do what, in one table. Doors ask `may` before they call a service; services do not know who is asking.
+
+A right is within reach only: staff of the platform have no institution and reach everything, an institution's own people reach
+their institution.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from institutions.models import Role, User
+
+
+class Right(StrEnum):
+    BACK_OFFICE = "back_office"  # log in to the admin and the operator's pages, and read what is in reach
+    READ_PLATFORM = "read_platform"  # what belongs to no institution: outbox, dead letters, limits for everybody
+    READ_AUDIT = "read_audit"
+    SYMBOL_STATUS = "symbol_status"
+    CANCEL_ALL = "cancel_all"
+    FREEZE = "freeze"  # accounts and institutions
+    EDIT_MARKETS = "edit_markets"  # assets, symbols and their rules
+    EDIT_CLIENTS = "edit_clients"  # institutions, accounts, people
+    EDIT_LIMITS = "edit_limits"
+    EDIT_KEYS = "edit_keys"  # create and revoke API keys
+
+
+_READ: Final = frozenset({Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUDIT})
+
+RIGHTS: Final[dict[str, frozenset[Right]]] = {
+    Role.SUPERUSER: frozenset(Right),
+    Role.COMPLIANCE: _READ,
+    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE},
+    Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
+    Role.TRADER: frozenset(),
+    Role.QUANT: frozenset(),
+}
+# Roles of the platform's staff: with an institution they would be somebody else's, and have no rights here.
+_STAFF: Final = frozenset({Role.SUPERUSER, Role.COMPLIANCE, Role.OPERATOR})
+
+
+def rights_of(user: object) -> frozenset[Right]:
+    """The rights of a person; none of anybody who is not logged in, not active, or whose role does not fit the institution."""
+    if not isinstance(user, User) or not user.is_active:
+        return frozenset()
+    if (user.role in _STAFF) != (user.institution_id is None):
+        return frozenset()
+    return RIGHTS.get(user.role, frozenset())
+
+
+def may(user: object, right: Right) -> bool:
+    """Whether the person (whatever stands in `request.user`) has this right, within their reach."""
+    return right in rights_of(user)

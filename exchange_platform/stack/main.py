@@ -24,7 +24,7 @@ from exchange_platform.stack.unprivileged import database_identity
 
 SHARED_BUFFERS_MB = 512
 READY_PATHS = ("/api/v1/time", "/api/v1/symbols")  # all must answer 200 before the stack calls itself ready
-STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(4)
+STAGE_DEMO, STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
 LARGE_LOG_BYTES = 20 * 1024 * 1024
 
 
@@ -125,6 +125,9 @@ class Stack:
         demo_file.chmod(0o600)
         base_url = f"http://{LOOPBACK}:{web_socket.getsockname()[1]}"
         self._step("matching, web and background processes", lambda: self._start_services(web_socket))
+        if self.plan.demo:
+            trade = ["run_demo_market", "--base-url", base_url, "--credentials", str(demo_file)]
+            self._supervisor.start(self._manage("demo-0", *trade, stage=STAGE_DEMO))
         self._publish(base_url, database_url, redis_url, read_json(demo_file))
 
     def _start_postgres(self, secrets: HomeSecrets) -> str:

@@ -1,0 +1,1 @@
+"""A simulated market for the demo: participants who trade through the public API, along recorded prices."""

@@ -1,11 +1,30 @@
 """The Celery application. Queues, schedule and guarantees are settings (`CELERY_*`); tasks live in each app's `tasks`."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
+from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
 
 app = Celery("exchange")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Every worker has a relay beside its tasks; one of all relays publishes at a time (`notifications.relay`)."""
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._relay = import_string("notifications.relay.relay_thread")()
+
+    def start(self, parent: Any) -> None:
+        self._relay.__enter__()
+
+    def stop(self, parent: Any) -> None:
+        self._relay.__exit__(None, None, None)
+
+
+app.steps["worker"].add(RelayStep)

@@ -116,10 +116,10 @@ class Candle(models.Model):
 
 
 class MarketFeed(models.Model):
-    """How far candles and ticker of a symbol have come: the number of the last trade in them, and the sequences of their channels
+    """How far candles and ticker of a symbol have come: the last trade that is in them, and the sequences of their channels
     (`candles`: by interval)."""
 
     symbol_id = models.IntegerField(primary_key=True)
-    trade_number = models.BigIntegerField(default=0)
+    trade_id = models.UUIDField(null=True)
     ticker = models.BigIntegerField(default=0)
     candles = models.JSONField(default=dict)

@@ -15,7 +15,6 @@ from matching.core.messages import (
     REJECTED,
     RESTED,
     SELL,
-    STATUS,
     TRADE,
     Event,
 )
@@ -55,27 +54,28 @@ class SymbolEngine:
             case commands.SET_STATUS:
                 _, status, actor, request_id = command
                 self.book.set_status(status)
+                batch.status_set(status, actor, request_id)
                 self._follow(batch, None, actor, request_id)
             case unknown:
                 raise ValueError(f"command {unknown!r} of {self.progress.market.name} at {self.progress.sequence} is unknown")
 
     def _place(self, command: commands.Command, batch: SymbolBatch) -> None:
-        _, order_id, account_id, side, ticks, lots, time_in_force, prevention, maker_rate, taker_rate = command
+        _, order_id, account_id, side, ticks, lots, time_in_force, prevention, maker_rate, taker_rate, request_id = command
         market = self.progress.market
         held = ticks * lots * market.quote_per_step if side == BUY else lots * market.base_per_lot
         record = OrderRecord(order_id, account_id, side == BUY, ticks, lots, held, maker_rate, taker_rate)
         self.records[order_id] = record
         self.book.place(order_id, account_id, side, ticks, lots, time_in_force, prevention)
-        self._follow(batch, record, ENGINE, "")
+        self._follow(batch, record, ENGINE, request_id)
 
     def _place_by_budget(self, command: commands.Command, batch: SymbolBatch) -> None:
-        _, order_id, account_id, ticks, held_text, prevention, maker_rate, taker_rate = command
+        _, order_id, account_id, ticks, held_text, prevention, maker_rate, taker_rate, request_id = command
         held = int(held_text)
         record = OrderRecord(order_id, account_id, True, ticks, 0, held, maker_rate, taker_rate)
         record.by_budget = True
         self.records[order_id] = record
         self.book.place_by_budget(order_id, account_id, ticks, held // self.progress.market.quote_per_step, prevention)
-        self._follow(batch, record, ENGINE, "")
+        self._follow(batch, record, ENGINE, request_id)
 
     def _amend(self, command: commands.Command, batch: SymbolBatch) -> None:
         _, order_id, amend_id, account_id, side, ticks, total, extra_text, actor, request_id = command
@@ -107,6 +107,7 @@ class SymbolEngine:
                 _, maker_id, taker_id, ticks, lots, maker_left, taker_left = event
                 maker, taker = records[maker_id], records[taker_id]
                 batch.trade(maker, taker, ticks, lots)
+                batch.takers[self.progress.sequence] = request_id
                 maker.left = maker_left
                 taker.left = taker_left
                 changed[maker_id] = maker
@@ -136,15 +137,16 @@ class SymbolEngine:
                     changed[order_id] = record
                 resting = records[resting_id]
                 levels.add((BUY if resting.is_buy else SELL, resting.ticks))
-            elif kind == STATUS:
-                self.progress.status = event[1]
         refused_only = bool(events) and events[0][0] == REFUSED
         events.clear()
         if refused_only:
             return
         for order_id, record in changed.items():
-            batch.touch(record)
-            self._conclude(batch, record, ends.get(order_id), actor, request_id)
+            end = ends.get(order_id)
+            # Whoever is traded with is not told by whose request.
+            asked = request_id if record is subject or end is not None else ""
+            batch.touch(record, asked)
+            self._conclude(batch, record, end, actor, asked)
 
     def _reshape(self, event: Event, record: OrderRecord, levels: set[tuple[int, int]]) -> None:
         _, _, ticks, total, left, _ = event
@@ -160,11 +162,11 @@ class SymbolEngine:
             status, cause = end
             record.reason = cause
         elif record.by_budget or record.left == 0:
-            status, cause, actor, request_id = "FILLED", "TRADE", ENGINE, ""
+            status, cause, actor = "FILLED", "TRADE", ENGINE
         elif record.filled:
-            status, cause, actor, request_id = "PARTIALLY_FILLED", "TRADE", ENGINE, ""
+            status, cause, actor = "PARTIALLY_FILLED", "TRADE", ENGINE
         else:
-            status, cause, actor, request_id = "OPEN", "RESTED", ENGINE, ""
+            status, cause, actor = "OPEN", "RESTED", ENGINE
         if status != record.status:
             batch.move(record, status, cause, actor, request_id)
 

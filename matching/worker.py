@@ -20,6 +20,7 @@ from matching import recovery, shards
 from matching.engine import SymbolEngine
 from notifications.wakeups import INBOX, listen, wait
 from orders import commands, settlement
+from orders.metrics import count_settlement
 from orders.settlement import SymbolBatch
 
 log = structlog.get_logger(__name__)
@@ -119,6 +120,7 @@ class Worker:
             connection.commit()  # never rollback here: psycopg would throw away every prepared statement with it
             return 0
         rows.sort()
+        began_at = time.perf_counter()
         stamp_ms = self._clock_ns() // 1_000_000
         batches: dict[int, SymbolBatch] = {}
         count = 0
@@ -130,9 +132,12 @@ class Worker:
             for command in commands.unpack(payload):
                 engine.apply(command, batch)
                 count += 1
+        matched_at = time.perf_counter()
         written = [(batch, self.engines[symbol_id].book) for symbol_id, batch in batches.items()]
         settlement.write(connection, written, shard=self.shard, epoch=self.epoch)
         connection.commit()
+        settled_at = time.perf_counter()
+        count_settlement(batches.values(), commands=count, matching_s=matched_at - began_at, settling_s=settled_at - matched_at)
         return count
 
     def _adopt_new_symbols(self, connection: psycopg.Connection[Any]) -> None:

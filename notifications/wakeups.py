@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import psycopg
 
-INBOX: Final = "exchange_inbox"  # intake → matching workers: commands wait
-SETTLED: Final = "exchange_settled"  # matching workers → web: results are there
+INBOX: Final = "exchange_inbox"  # intake → matching workers: commands wait; → relay: there is news
+SETTLED: Final = "exchange_settled"  # matching workers → web: results are there; → relay: there is news
+OUTBOX: Final = "exchange_outbox"  # everybody else → relay: there is news (the relay listens to all three)
 
 NOTIFY_SQL: Final = "SELECT pg_notify(%s, '')"
 

@@ -74,6 +74,7 @@ class AccountView:
     is_institution_frozen: bool
     prevention: str
     risk: AccountRisk
+    posted: dict[int, int] = field(default_factory=dict)
     free: dict[int, int] = field(default_factory=dict)
     reserved: dict[int, int] = field(default_factory=dict)
     opened: int = 0

@@ -256,11 +256,11 @@ def _conflict(request: PlaceOrder) -> IdempotencyConflict:
 def _place_command(draft: Draft, accepted: Acceptance, rules: SymbolRules) -> commands.Command:
     request, order_id, account_id = draft.request, draft.order_id.hex, draft.account.id
     prevention = commands.PREVENTIONS[accepted.prevention]
-    rates = [rules.maker_rate, rules.taker_rate]
+    tail = [rules.maker_rate, rules.taker_rate, request.request_id]
     if accepted.lots == 0:
-        return [commands.PLACE_BY_BUDGET, order_id, account_id, accepted.ticks, str(accepted.hold), prevention, *rates]
+        return [commands.PLACE_BY_BUDGET, order_id, account_id, accepted.ticks, str(accepted.hold), prevention, *tail]
     side, time_in_force = commands.SIDES[request.side], commands.TIMES_IN_FORCE[request.time_in_force]
-    return [commands.PLACE, order_id, account_id, side, accepted.ticks, accepted.lots, time_in_force, prevention, *rates]
+    return [commands.PLACE, order_id, account_id, side, accepted.ticks, accepted.lots, time_in_force, prevention, *tail]
 
 
 def _cancel_command(request: CancelOrder | CancelAll, order_id: UUID) -> commands.Command:

@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from exchange_platform.db import array, text_array
 from markets.units import MARKET_SELECT, Market, known_market, rate_units, remember, to_units
+from notifications.outbox import READ_FEEDS_SQL, FeedPosition
 from orders.acceptance import AccountView, SymbolRules
 from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM
@@ -120,6 +121,7 @@ class BatchReads:
         self.existing: dict[UUID, tuple[Any, ...]] = {}  # orders that client ids already mean; ORDER_COLUMNS
         self.open: dict[int, list[tuple[int, UUID]]] = {}  # account → (symbol, order), oldest first
         self.known_balances: set[tuple[int, int]] = set()
+        self.feeds: dict[int, FeedPosition] = {}
 
     def run(self, sql: str, parameters: list[Any]) -> psycopg.Cursor[Any]:
         """A prepared statement; inside a pipeline its result is there when the pipeline ends."""
@@ -163,6 +165,7 @@ class BatchReads:
             institutions = run(INSTITUTIONS_SQL, [ids])
             accounts = run(ACCOUNTS_SQL, [ids])
             balances = run(BALANCES_SQL, [ids])
+            feeds = run(READ_FEEDS_SQL, [ids])
             limits = run(LIMITS_SQL, [ids])
             keys = run(KEYS_SQL, [array(r.account_id for r in places), text_array(r.client_order_id for r in places)]) if places else None
             symbols = run(SYMBOLS_SQL, [FRESH_S, symbol_ids])
@@ -178,6 +181,7 @@ class BatchReads:
         self.transaction_id, is_platform_frozen = int(row[0]), row[1]
         self._take_accounts(accounts, {row[0]: row[1] or is_platform_frozen for row in institutions})
         self._take_balances(balances)
+        self.feeds = {account_id: FeedPosition(*rest) for account_id, *rest in feeds}
         self._take_rules(symbols)
         self.limits = Limits(LimitRow(*row) for row in limits)
         self.keys = {(row[0], row[1]): (row[2], bytes(row[3])) for row in keys or ()}
@@ -287,7 +291,9 @@ class BatchReads:
         for account_id, asset_id, posted, held in rows:
             self.known_balances.add((account_id, asset_id))
             if asset_id in scales:
-                self.accounts[account_id].free[asset_id] = to_units(posted, scales[asset_id]) - to_units(held, scales[asset_id])
+                account, units = self.accounts[account_id], to_units(posted, scales[asset_id])
+                account.posted[asset_id] = units
+                account.free[asset_id] = units - to_units(held, scales[asset_id])
 
 
 def _nonces(submissions: list[Submission]) -> tuple[dict[tuple[int, bytes], int], set[int]]:

@@ -12,8 +12,10 @@ from psycopg import Connection
 
 from exchange_platform.db import columns, quoted
 from markets.units import Market, units_text
-from notifications.wakeups import INBOX, NOTIFY_SQL
-from orders import commands
+from notifications import outbox
+from notifications.outbox import AccountNews
+from notifications.wakeups import INBOX, NOTIFY_SQL, OUTBOX
+from orders import commands, news
 from orders.acceptance import Acceptance, AccountView, AmendAcceptance
 from orders.batch_reads import BatchReads, Target
 from orders.presentation import order_view
@@ -143,10 +145,10 @@ class BatchWrites:
             if self.amends:
                 _write_amends(run, self.amends, now)
             written = _write_accounts(run, reads)
+            _write_news(run, self.drafts, reads, now)
             for symbol_id, items in sorted(self.inbox.items()):
                 run(INSERT_INBOX_SQL, [symbol_id, len(items), commands.pack(items)])
-            if self.inbox:
-                run(NOTIFY_SQL, [INBOX])
+            run(NOTIFY_SQL, [INBOX if self.inbox else OUTBOX])
         for cursor, expected in written:
             if cursor.rowcount != expected:
                 raise RuntimeError(f"intake wrote {cursor.rowcount} of {expected} rows")
@@ -200,6 +202,26 @@ def _write_amends(run: Run, amends: list[AmendDraft], now: datetime) -> None:
         for draft in amends
     ]  # fmt: skip
     run(INSERT_AMENDS_SQL, [now, *columns(rows)])
+
+
+def _write_news(run: Run, drafts: list[Draft], reads: BatchReads, now: datetime) -> None:
+    """Every new order, and every balance of which something is held now."""
+    told: dict[int, AccountNews] = {}
+    for draft in drafts:
+        account, refused = draft.account, draft.refusal.code if draft.refusal else None
+        order = news.new_order(
+            draft.order_id.hex, draft.request, account=account.name, symbol_id=draft.market.id, status=draft.status, reason=refused
+        )
+        told.setdefault(account.id, AccountNews()).orders.append(order)
+    scales = reads.scales()
+    for account in reads.accounts.values():
+        for asset, units in account.reserved.items():
+            if units:
+                posted, held, scale = account.posted[asset], account.posted[asset] - account.free[asset], scales[asset]
+                balance = [asset, units_text(posted, scale), units_text(held, scale)]
+                told.setdefault(account.id, AccountNews()).balances.append(balance)
+    outbox.write(run, outbox.account_letters(told, reads.feeds, at_ms=int(now.timestamp() * 1000)))
+    outbox.raise_feeds(run, told, reads.feeds)
 
 
 def _write_accounts(run: Run, reads: BatchReads) -> list[tuple[psycopg.Cursor[Any], int]]:

@@ -4,11 +4,11 @@ The same bytes go into the command log, so this format is what replay reads: add
 first item is its letter; ids are 32 hex digits, prices ticks, quantities lots, fee rates parts of 10^8. Money is units of the asset as
 text, since it can be more than 64 bits hold.
 
-    P order account side ticks lots time_in_force prevention maker_rate taker_rate   place
-    B order account ticks held prevention maker_rate taker_rate                      market buy by quote amount (`held` units)
-    C order reason actor request                                                     cancel
-    A order amend account side ticks total extra actor request                       amend; ticks or total 0: that one stays
-    S status actor request                                                           the symbol's status
+    P order account side ticks lots time_in_force prevention maker_rate taker_rate request   place
+    B order account ticks held prevention maker_rate taker_rate request                      market buy by quote amount (`held` units)
+    C order reason actor request                                                             cancel
+    A order amend account side ticks total extra actor request                               amend; ticks or total 0: that one stays
+    S status actor request                                                                   the symbol's status
 """
 
 from collections.abc import Sequence

@@ -4,24 +4,22 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Context, Decimal
 from itertools import accumulate
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from exchange_platform.ids import uuid_floor
 from markets.queries import symbols
 from markets.units import Market, market_by_name
-from orders.presentation import fixed, timestamp
+from orders import candles
+from orders.presentation import timestamp
 from orders.queries import TRADE_COLUMNS, Page, own_trade_view, pin_index_scans, public_trade_view
 from orders.refusals import UnknownSymbol
 
 CHECKSUM_LEVELS: Final = 10
 TICKER_LIFETIME_S: Final = 1.0
-DAY: Final = timedelta(hours=24)
 _EXACT: Final = Context(prec=76)
 _LAST: Final = UUID(int=2**128 - 1)
 
@@ -125,13 +123,12 @@ def ticker(*, symbol: str) -> dict[str, Any]:
 
     Owns a read transaction, and none when asked again within a second by this process. Raises: UnknownSymbol.
     """
-    market = _market(symbol)
     kept = _tickers.get(symbol)
     if kept is None or kept[0] < time.monotonic():
         with _ticker_lock:  # of many who ask at once, one reads
             kept = _tickers.get(symbol)
             if kept is None or kept[0] < time.monotonic():
-                kept = (time.monotonic() + TICKER_LIFETIME_S, _read_ticker(market))
+                kept = (time.monotonic() + TICKER_LIFETIME_S, candles.ticker(symbol=symbol))
                 _tickers[symbol] = kept
     return kept[1]
 
@@ -144,50 +141,6 @@ def tickers() -> list[dict[str, Any]]:
 def forget() -> None:
     """Drop the cache; for tests that change databases."""
     _tickers.clear()
-
-
-def _read_ticker(market: Market) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    with transaction.atomic(), connection.cursor() as cursor:
-        pin_index_scans(cursor)
-        cursor.execute(
-            """SELECT d.*,
-                   (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s AND id >= %(since)s ORDER BY id LIMIT 1),
-                   (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s ORDER BY id DESC LIMIT 1),
-                   (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'BUY' ORDER BY price DESC LIMIT 1),
-                   (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'SELL' ORDER BY price LIMIT 1)
-               FROM (SELECT count(*), max(price), min(price), coalesce(sum(quantity), 0), coalesce(sum(price * quantity), 0)
-                     FROM orders_trade WHERE symbol_id = %(symbol)s AND id >= %(since)s) d""",
-            {"symbol": market.id, "since": uuid_floor(now - DAY)},
-        )
-        row = cursor.fetchone()
-    assert row is not None
-    count, high, low, volume, quote_volume, opened, last, best_bid, best_ask = row
-    change = None if opened is None else _EXACT.subtract(last, opened)
-    return {
-        "symbol": market.name,
-        "last_price": _price(last, market),
-        "price_change": _price(change, market),
-        "price_change_percent": None if change is None else _percent(change, opened),
-        "open": _price(opened, market),
-        "high": _price(high, market),
-        "low": _price(low, market),
-        "volume": fixed(volume, market.lot_decimals),
-        "quote_volume": fixed(quote_volume, market.quote_scale),
-        "best_bid": _price(best_bid, market),
-        "best_ask": _price(best_ask, market),
-        "trade_count": count,
-        "timestamp": timestamp(now),
-    }
-
-
-def _percent(change: Decimal, opened: Decimal) -> str:
-    share = _EXACT.divide(change * 100, opened).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN, context=_EXACT)
-    return f"{share if share else abs(share):f}"  # "-0.00" would be no change with a sign
-
-
-def _price(value: Decimal | None, market: Market) -> str | None:
-    return None if value is None else fixed(value, market.tick_decimals)
 
 
 def _summed(levels: list[list[str]]) -> list[list[str]]:

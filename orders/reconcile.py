@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from exchange_platform import metrics
 from exchange_platform.db import connect_direct
 from orders.invariants import CHECKS, Check
 from orders.lifecycle import LEGAL_MOVES, TERMINAL, Status
@@ -114,7 +115,9 @@ def reconcile(*, connection: psycopg.Connection[Any] | None = None) -> Report:
             outcome, found = _run(cursor, check)
             outcomes.append(outcome)
             breaks += found
-    return Report(started_at, timedelta(seconds=time.perf_counter() - started), rows, tuple(outcomes), tuple(breaks))
+    report = Report(started_at, timedelta(seconds=time.perf_counter() - started), rows, tuple(outcomes), tuple(breaks))
+    metrics.ledger_breaks_open.set(report.broken)
+    return report
 
 
 def _run(cursor: psycopg.Cursor[Any], check: Check) -> tuple[Outcome, list[Break]]:

@@ -18,8 +18,10 @@ from psycopg import Connection, Cursor
 
 from exchange_platform.db import array, columns, quoted
 from markets.units import Market, fee_units
+from notifications import outbox
+from notifications.outbox import AccountNews, FeedPosition, Letter
 from notifications.wakeups import NOTIFY_SQL, SETTLED
-from orders import commands
+from orders import commands, news
 from orders.lifecycle import TERMINAL
 
 LEASE_S: Final = 5
@@ -123,6 +125,9 @@ class SymbolBatch:
     posted: dict[tuple[int, int], int] = field(default_factory=dict)
     held: dict[tuple[int, int], int] = field(default_factory=dict)
     closed: dict[int, int] = field(default_factory=dict)  # account → orders that ended
+    requests: dict[str, str] = field(default_factory=dict)  # order → who asked for its last change, as far as its owner may know
+    takers: dict[int, str] = field(default_factory=dict)  # engine sequence → request of the command that traded
+    status: list[Any] | None = None
     at: str = ""
 
     def __post_init__(self) -> None:
@@ -132,10 +137,16 @@ class SymbolBatch:
 
     # -- events, called in order for each command
 
-    def touch(self, record: OrderRecord) -> None:
+    def touch(self, record: OrderRecord, request_id: str) -> None:
         """The order is changed by the present command."""
         record.sequence = self.progress.sequence
         self.touched[record.order_id] = record
+        self.requests[record.order_id] = request_id
+
+    def status_set(self, status: str, actor: str, request_id: str) -> None:
+        """The symbol's status is another one."""
+        self.progress.status = status
+        self.status = [self.progress.sequence, status, actor, request_id]
 
     def trade(self, maker: OrderRecord, taker: OrderRecord, ticks: int, lots: int) -> None:
         """Two orders met at the maker's price: trade, legs, fees, and both orders' sums."""
@@ -273,7 +284,7 @@ LOCK_ACCOUNTS_SQL: Final = """
 UPDATE_BALANCES_SQL: Final = """
     UPDATE wallet_balance b SET posted = b.posted + u.posted, held = b.held + u.held
     FROM unnest(%s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[]) AS u(account_id, asset_id, posted, held)
-    WHERE b.account_id = u.account_id AND b.asset_id = u.asset_id"""
+    WHERE b.account_id = u.account_id AND b.asset_id = u.asset_id RETURNING b.account_id, b.asset_id, b.posted, b.held"""
 
 UPDATE_STATE_SQL: Final = """
     UPDATE risk_accountstate s SET open_orders = s.open_orders - u.closed
@@ -309,10 +320,10 @@ FENCE_SQL: Final = f"""
 class Run(Protocol):
     """Queues a statement; `rows`: how many it must touch, else the settlement is off."""
 
-    def __call__(self, sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> None: ...
+    def __call__(self, sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> Cursor[Any]: ...
 
 
-class ReadsLevels(Protocol):
+class ReadsLevels(news.BookReader, Protocol):
     """What settlement needs of a book."""
 
     def level(self, side: int, price: int) -> int:
@@ -329,18 +340,22 @@ def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, Read
         batch.close()
     expected: list[tuple[Cursor[Any], int, str]] = []
 
-    def run(sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> None:
+    def run(sql: str, parameters: list[Any], rows: int | None = None, what: str = "") -> Cursor[Any]:
         cursor = connection.cursor()
         cursor.execute(sql, parameters, prepare=True)
         if rows is not None:
             expected.append((cursor, rows, what))
+        return cursor
 
+    letters: list[Letter] = []
     with connection.pipeline():
         for batch, _ in batches:
             _write_history(run, batch, epoch)
         for batch, book in batches:
-            _write_levels(run, batch, book)
-        _write_accounts_and_orders(run, [batch for batch, _ in batches])
+            bids, asks = _write_levels(run, batch, book)
+            letters += _market_letter(batch, book, bids, asks)
+        letters += _write_accounts_and_orders(run, [batch for batch, _ in batches])
+        outbox.write(run, letters)
         for batch, _ in batches:
             _write_checkpoint(run, batch, shard, epoch)
         run(FENCE_SQL, [shard, epoch], 1, "lease")
@@ -367,19 +382,54 @@ def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
     ])  # fmt: skip
 
 
-def _write_levels(run: Run, batch: SymbolBatch, book: ReadsLevels) -> None:
+def _write_levels(run: Run, batch: SymbolBatch, book: ReadsLevels) -> tuple[list[list[str]], list[list[str]]]:
+    """Returns what changed of bids and asks, as price and quantity; "0" where a level is gone."""
     market = batch.progress.market
     changed, gone = [], []
-    for side, ticks in batch.levels:
+    told: tuple[list[list[str]], list[list[str]]] = ([], [])
+    for side, ticks in sorted(batch.levels):
         lots = book.level(side, ticks)
+        price = market.price_text(ticks)
         if lots:
-            changed.append((market.id, commands.SIDE_NAMES[side], market.price_text(ticks), market.quantity_text(lots)))
+            quantity = market.quantity_text(lots)
+            changed.append((market.id, commands.SIDE_NAMES[side], price, quantity))
         else:
-            gone.append((market.id, commands.SIDE_NAMES[side], market.price_text(ticks)))
+            quantity = "0"
+            gone.append((market.id, commands.SIDE_NAMES[side], price))
+        told[side].append([price, quantity])
     if changed:
         run(UPSERT_LEVELS_SQL, columns(changed))
     if gone:
         run(DELETE_LEVELS_SQL, columns(gone))
+    return told
+
+
+def _market_letter(batch: SymbolBatch, book: ReadsLevels, bids: list[list[str]], asks: list[list[str]]) -> list[Letter]:
+    """What everybody may know of a symbol's batch; nothing when nothing of it is public."""
+    progress = batch.progress
+    if not (batch.levels or batch.trades or batch.status):
+        return []
+    change = news.book_change(progress.market, book, progress.book_sequence, bids, asks) if batch.levels else None
+    trades = [(*trade, batch.takers.get(trade[2], "")) for trade in batch.trades]
+    payload = [progress.market.id, batch.stamp_ms, change, trades, batch.status]
+    events = len(trades) + bool(change) + bool(batch.status)
+    return [Letter(outbox.MARKET, f"{outbox.MARKET}.{progress.market.id}", events, payload)]
+
+
+def _account_news(batches: list[SymbolBatch]) -> dict[int, AccountNews]:
+    """Every touched order and both sides of every trade, by account."""
+    told: dict[int, AccountNews] = {}
+    for batch in batches:
+        symbol_id = batch.progress.market.id
+        for record in batch.touched.values():
+            mine = told.get(record.account_id)
+            if mine is None:
+                mine = told[record.account_id] = AccountNews()
+            mine.orders.append(news.changed_order(record, symbol_id, batch.requests[record.order_id]))
+        for trade in batch.trades:
+            told[trade[8]].trades.append(news.own_trade(trade, symbol_id, is_maker=True))
+            told[trade[9]].trades.append(news.own_trade(trade, symbol_id, is_maker=False))
+    return told
 
 
 def _order_row(record: OrderRecord, batch: SymbolBatch) -> tuple[Any, ...]:
@@ -402,9 +452,9 @@ def _order_row(record: OrderRecord, batch: SymbolBatch) -> tuple[Any, ...]:
     )
 
 
-def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
+def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Letter]:
     """Orders first: nobody but the shard's owner changes them, so nobody waits for these locks. Then the accounts, which intake
-    waits for, as briefly as the last few updates and the commit take."""
+    waits for, as briefly as the last few updates and the commit take. Returns what the accounts are told."""
     scales: dict[int, int] = {}
     posted: dict[tuple[int, int], int] = {}
     held: dict[tuple[int, int], int] = {}
@@ -424,7 +474,8 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
         ended += [(market.id, record.order_id) for record in batch.touched.values() if record.status in TERMINAL]
         amends += batch.amends
     moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
-    accounts = sorted({account_id for account_id, _ in moved} | closed.keys())
+    told = _account_news(batches)
+    accounts = sorted({account_id for account_id, _ in moved} | told.keys())
     if rows:
         rows.sort()
         run(UPDATE_ORDERS_SQL, columns(rows), len(rows), "orders")
@@ -432,13 +483,21 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> None:
         run(DELETE_OPEN_SQL, columns(ended), len(ended), "open orders")
     if amends:
         run(UPDATE_AMENDS_SQL, columns(amends), len(amends), "amends")
-    if accounts:
-        run(LOCK_ACCOUNTS_SQL, [array(accounts)])
-    if moved:
-        deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
-        run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
+    if not accounts:
+        return []
+    run(LOCK_ACCOUNTS_SQL, [array(accounts)])
+    feeds = run(outbox.READ_FEEDS_SQL, [array(accounts)])
     if closed:
         run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
+    if moved:
+        deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
+        balances = run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
+        for account_id, asset_id, new_posted, new_held in sorted(balances.fetchall()):
+            told.setdefault(account_id, AccountNews()).balances.append([asset_id, str(new_posted), str(new_held)])
+    positions = {account_id: FeedPosition(*rest) for account_id, *rest in feeds.fetchall()}
+    letters = outbox.account_letters(told, positions, at_ms=max(batch.stamp_ms for batch in batches))
+    outbox.raise_feeds(run, told, positions)
+    return letters
 
 
 def _text(units: int, scale: int) -> str:

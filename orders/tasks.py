@@ -6,6 +6,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
+from orders import candles
 from orders.reconcile import reconcile
 
 logger = structlog.get_logger(__name__)
@@ -63,3 +64,22 @@ def purge_spent_nonces() -> int:
         if chunk < NONCES_PER_CHUNK:
             break
     return purged
+
+
+@shared_task(name="orders.tasks.update_market_data")
+def update_market_data(symbol_id: str) -> int:
+    """Take a symbol's new trades into its candles and ticker. Called when news of the market went out. Harmless to repeat."""
+    return candles.update(symbol_id=int(symbol_id))
+
+
+@shared_task(name="orders.tasks.update_all_market_data")
+def update_all_market_data() -> int:
+    """The same for every symbol whose trades nobody was called for. Returns how many trades were taken."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT c.symbol_id FROM orders_checkpoint c LEFT JOIN markets_marketfeed f ON f.symbol_id = c.symbol_id
+               WHERE EXISTS (SELECT FROM orders_trade t WHERE t.symbol_id = c.symbol_id
+                             AND t.id > coalesce(f.trade_id, '00000000-0000-0000-0000-000000000000'))"""
+        )
+        behind = [row[0] for row in cursor.fetchall()]
+    return sum(candles.update(symbol_id=symbol_id) for symbol_id in behind)

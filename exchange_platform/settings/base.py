@@ -127,6 +127,9 @@ SIMPLE_JWT: dict[str, Any] = {
     "UPDATE_LAST_LOGIN": False,
 }
 
+# Who keeps the events of the outbox (`notifications.sinks`).
+EVENT_SINKS: list[str] = ["notifications.sinks.RedisStreams"]
+
 CELERY_BROKER_URL = REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
 CELERY_RESULT_EXPIRES = 3600
@@ -151,6 +154,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(STACK_HOME / "celery" / "beat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-reconciliation": {"task": "orders.tasks.run_reconciliation", "schedule": 300.0},
     "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
+    "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
+    "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
 }
 

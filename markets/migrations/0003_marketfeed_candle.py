@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name='MarketFeed',
             fields=[
                 ('symbol_id', models.IntegerField(primary_key=True, serialize=False)),
-                ('trade_number', models.BigIntegerField(default=0)),
+                ('trade_id', models.UUIDField(null=True)),
                 ('ticker', models.BigIntegerField(default=0)),
                 ('candles', models.JSONField(default=dict)),
             ],

@@ -17,6 +17,9 @@ from django.db import connection
 from exchange_platform.db import require_transaction
 from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import uuid7, uuid_ms
+from notifications import outbox
+from notifications.outbox import AccountNews, FeedPosition
+from notifications.wakeups import NOTIFY_SQL, OUTBOX
 from wallet.models import TransferKind
 
 AMOUNT_LIMIT: Final = Decimal(10) ** 20  # what the database refuses to hold
@@ -136,8 +139,7 @@ def post(
     customers = [account for account, what in kinds.items() if what == "CUSTOMER"]
     lock_accounts(customers)
     changes = {debit_account_id: -amount, credit_account_id: amount}
-    for account in sorted(customers):
-        _change_balance(account, asset, changes[account])
+    told = {account: AccountNews(balances=[_change_balance(account, asset, changes[account])]) for account in sorted(customers)}
     transfer_id = transfer_id or uuid7()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -145,7 +147,18 @@ def post(
                VALUES (%s, 0, %s, %s, %s, %s, %s, %s, %s)""",
             [transfer_id, kind.value, asset.id, debit_account_id, credit_account_id, amount, reference, _moment(transfer_id)],
         )
+    _tell(told, at_ms=uuid_ms(transfer_id))
     return transfer_id
+
+
+def _tell(told: dict[int, AccountNews], *, at_ms: int) -> None:
+    """News of balances to the accounts, which are locked."""
+    with connection.cursor() as cursor:
+        cursor.execute(outbox.READ_FEEDS_SQL, [sorted(told)])
+        positions = {account: FeedPosition(*rest) for account, *rest in cursor.fetchall()}
+        outbox.write(cursor.execute, outbox.account_letters(told, positions, at_ms=at_ms))
+        outbox.raise_feeds(cursor.execute, told, positions)
+        cursor.execute(NOTIFY_SQL, [OUTBOX])
 
 
 def _kinds(account_ids: list[int]) -> dict[int, str]:
@@ -158,24 +171,29 @@ def _kinds(account_ids: list[int]) -> dict[int, str]:
     return kinds
 
 
-def _change_balance(account_id: int, asset: Asset, change: Decimal) -> None:
+def _change_balance(account_id: int, asset: Asset, change: Decimal) -> list[object]:
+    """Returns what the account is told: asset, posted, held."""
     with connection.cursor() as cursor:
         if change > 0:
             cursor.execute(
                 """INSERT INTO wallet_balance AS b (account_id, asset_id, posted, held) VALUES (%s, %s, %s, 0)
                    ON CONFLICT (account_id, asset_id) DO UPDATE SET posted = b.posted + excluded.posted
-                   WHERE b.posted + excluded.posted < %s""",
+                   WHERE b.posted + excluded.posted < %s RETURNING posted, held""",
                 [account_id, asset.id, change, AMOUNT_LIMIT],
             )
-            if not cursor.rowcount:
+            row = cursor.fetchone()
+            if row is None:
                 raise InvalidAmount(f"With {change:f} {asset.code} more the balance would be more than it can hold.", field="amount")
         else:
             cursor.execute(
-                "UPDATE wallet_balance SET posted = posted + %s WHERE account_id = %s AND asset_id = %s AND posted - held + %s >= 0",
+                """UPDATE wallet_balance SET posted = posted + %s
+                   WHERE account_id = %s AND asset_id = %s AND posted - held + %s >= 0 RETURNING posted, held""",
                 [change, account_id, asset.id, change],
             )
-            if not cursor.rowcount:
+            row = cursor.fetchone()
+            if row is None:
                 raise InsufficientFunds(f"Less than {-change:f} {asset.code} is available.", field="amount")
+    return [asset.id, *map(str, row)]
 
 
 def _moment(transfer_id: UUID) -> datetime:

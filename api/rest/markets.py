@@ -13,7 +13,7 @@ from api.rest.base import ApiView, answer, page
 from api.rest.query import Query, symbol_named
 from api.threads import run_in_thread
 from markets import queries as markets
-from orders import market_data
+from orders import candles, market_data
 from orders.presentation import timestamp
 
 DEPTH_DEFAULT: Final = 100
@@ -72,6 +72,17 @@ class TickersView(ApiView):
     async def get(self, request: ApiRequest) -> HttpResponse:
         Query(request, known=())
         return page(await run_in_thread(market_data.tickers))
+
+
+class CandlesView(ApiView):
+    access = {"GET": PUBLIC}
+
+    @extend_schema(**schemas.LIST_CANDLES)
+    async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
+        query = Query(request, known=("interval", "start_time", "end_time", "limit"))
+        interval = query.choice("interval", frozenset(candles.INTERVALS)) or "1m"
+        filters = {"start": query.moment("start_time"), "end": query.moment("end_time"), "limit": query.limit()}
+        return page(await run_in_thread(candles.candles, symbol=await symbol_named(symbol), interval=interval, **filters))
 
 
 def _depth(request: ApiRequest) -> int:

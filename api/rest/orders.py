@@ -13,7 +13,7 @@ from api.handler import ApiRequest
 from api.lookups import listed_symbols
 from api.rest import listing, schemas
 from api.rest.base import ApiView, answer, caller_of
-from api.rest.parsing import account_named, identity, parse_amend, parse_batch, parse_order, read_json, read_object
+from api.rest.parsing import ParsedOrder, account_named, identity, parse_amend, parse_batch, parse_order, read_json, read_object
 from api.rest.query import Query
 from api.threads import run_in_thread
 from exchange_platform.errors import ExchangeError
@@ -25,6 +25,20 @@ from orders.requests import CancelAll, CancelledAll, CancelOrder, Decided, Place
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def order_of(caller: auth.Caller, data: dict[str, Any], *, request_id: str) -> ParsedOrder:
+    """One order request of this caller, for every door. Raises: BadInput, NotHere, UnknownSymbol."""
+    named = account_named(data)
+    ids = await auth.account_ids_for(caller, {named} if named else set())
+    return parse_order(
+        data,
+        principal=caller.principal,
+        account_of=auth.account_chooser(caller, ids),
+        symbols=await listed_symbols(data.get("symbol")),
+        now=_now,
+        request_id=request_id,
+    )
 
 
 async def submit(request: ApiRequest, *requests: Request, wait: bool) -> list[Result]:
@@ -75,18 +89,7 @@ class OrdersView(ApiView):
 
     @extend_schema(**schemas.PLACE_ORDER)
     async def post(self, request: ApiRequest) -> HttpResponse:
-        caller = caller_of(request)
-        data = read_object(request.body)
-        named = account_named(data)
-        ids = await auth.account_ids_for(caller, {named} if named else set())
-        order, wait = parse_order(
-            data,
-            principal=caller.principal,
-            account_of=auth.account_chooser(caller, ids),
-            symbols=await listed_symbols(data.get("symbol")),
-            now=_now,
-            request_id=request.request_id,
-        )
+        order, wait = await order_of(caller_of(request), read_object(request.body), request_id=request.request_id)
         [result] = await submit(request, order, wait=wait)
         return placed(result, request_id=request.request_id)
 

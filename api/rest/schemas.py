@@ -164,6 +164,7 @@ class TickerSerializer(serializers.Serializer):
     best_bid = _decimal(allow_null=True)
     best_ask = _decimal(allow_null=True)
     trade_count = serializers.IntegerField()
+    status = _choice(["TRADING", "POST_ONLY", "CANCEL_ONLY", "HALTED", "AUCTION", "DELISTED"], allow_null=True)
     timestamp = _time()
 
 
@@ -242,6 +243,17 @@ def _page(name: str, row: type[serializers.Serializer]) -> serializers.Serialize
         },
     )
 
+
+_CANDLES: Final = inline_serializer(
+    "CandleList",
+    {
+        "results": serializers.ListField(
+            child=serializers.ListField(child=serializers.JSONField(), min_length=9, max_length=9),
+            help_text="[open_time, open, high, low, close, volume, quote_volume, trade_count, closed], oldest first.",
+        ),
+        "next_cursor": serializers.CharField(allow_null=True),
+    },
+)
 
 _WHY: Final = {
     400: "The request has not the form of the contract.",
@@ -436,6 +448,18 @@ LIST_TICKERS: Final = _call(
     "Market data",
     "The last 24 hours of every symbol",
     responses={200: _page("Ticker", TickerSerializer)} | _errors(429, 503),
+)
+LIST_CANDLES: Final = _call(
+    "list_candles",
+    "Market data",
+    "Candles of the intervals in which something traded, oldest first",
+    parameters=[
+        _SYMBOL_PATH,
+        _query("interval", "1m (default), 5m, 15m, 1h, 4h or 1d."),
+        *_TIMES,
+        _query("limit", "1 to 500, default 100: the last ones, or the first ones from start_time on.", OpenApiTypes.INT),
+    ],
+    responses={200: _CANDLES} | _errors(400, 404, 429, 503),
 )
 LIST_SYMBOLS: Final = _call(
     "list_symbols", "Market data", "Symbols and their trading rules", responses={200: _page("Symbol", SymbolSerializer)} | _errors(429, 503)

@@ -13,6 +13,7 @@ urlpatterns = [
     path("orders/<str:order_id>", orders.OrderView.as_view()),
     path("orderbook/<path:symbol>/depth", markets.DepthView.as_view()),
     path("orderbook/<path:symbol>", markets.BookView.as_view()),
+    path("candles/<path:symbol>", markets.CandlesView.as_view()),
     path("ticker", markets.TickersView.as_view()),
     path("ticker/<path:symbol>", markets.TickerView.as_view()),
     path("symbols", markets.SymbolsView.as_view()),

@@ -23,6 +23,8 @@ SWITCH_INTERVAL_S = 0.0005
 API_PREFIX = "/api/"
 
 _api = import_string("api.handler.ApiHandler")()
+_operations = import_string("api.operations.door.OperationsDoor")()
+OPERATIONS_PATHS = import_string("api.operations.door.PATHS")
 _pages = ASGIStaticFilesHandler(ASGIHandler())
 
 
@@ -30,7 +32,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The ASGI application."""
     kind = scope["type"]
     if kind == "http":
-        await (_api if scope["path"].startswith(API_PREFIX) else _pages)(scope, receive, send)
+        path = scope["path"]
+        await (_api if path.startswith(API_PREFIX) else _operations if path in OPERATIONS_PATHS else _pages)(scope, receive, send)
     elif kind == "lifespan":
         await _live(receive, send)
     elif kind == "websocket":  # no streams yet: refused before the handshake, which a client sees as 403
@@ -48,8 +51,10 @@ async def _live(receive: Any, send: Any) -> None:
     except Exception as error:
         await send({"type": "lifespan.startup.failed", "message": f"the order desk did not start: {error}"})
         raise
+    figures = asyncio.create_task(import_string("exchange_platform.telemetry.buffers.flush_for_ever")())
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    figures.cancel()
     await asyncio.to_thread(desk.stop)
     await asyncio.to_thread(import_string("api.threads.shut_down"))
     await send({"type": "lifespan.shutdown.complete"})

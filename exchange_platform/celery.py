@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, bootsteps, signals
 from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
@@ -28,3 +28,9 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 app.steps["worker"].add(RelayStep)
+
+
+@signals.beat_init.connect
+def first_heartbeat(**_: Any) -> None:
+    """Beat would wait a whole interval before it first sends; so long nobody would know that work gets done."""
+    app.send_task("exchange_platform.tasks.leave_heartbeat", expires=10, retry=False)

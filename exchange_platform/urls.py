@@ -5,6 +5,5 @@ from django.views.generic import TemplateView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", TemplateView.as_view(template_name="home.html"), name="home"),
-    path("", include("django_prometheus.urls")),
     path("api/v1/", include("api.rest.urls")),
 ]

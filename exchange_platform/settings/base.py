@@ -15,6 +15,10 @@ SECRET_KEY: str = env.text("SECRET_KEY")
 FIELD_ENCRYPTION_KEY: str = env.key_32_bytes("FIELD_ENCRYPTION_KEY")
 DEBUG: bool = False
 ALLOWED_HOSTS: list[str] = env.names("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+# Who is told metrics and what is wrong with the exchange's health: this machine and private networks.
+INTERNAL_NETWORKS: list[str] = env.names(
+    "INTERNAL_NETWORKS", "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
+)
 
 INSTALLED_APPS: list[str] = [
     "django.contrib.contenttypes",
@@ -22,7 +26,6 @@ INSTALLED_APPS: list[str] = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django_prometheus",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -156,6 +159,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
+    "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
 }
 

@@ -51,13 +51,16 @@ ADD_SQL: Final = """
         close = excluded.close, volume = c.volume + excluded.volume, quote_volume = c.quote_volume + excluded.quote_volume,
         trade_count = c.trade_count + excluded.trade_count"""
 
-# Kept candles of one symbol between two times, added up to `width`; oldest first.
+# Kept candles of one symbol between two times, added up to `width`, oldest first, and the sequence of their channel: in one statement, so
+# that they belong together. One row without a candle when there is none.
 READ_SQL: Final = """
+    SELECT f.sequence, c.* FROM (SELECT coalesce((SELECT (candles->>%(interval)s)::bigint FROM markets_marketfeed
+                                                  WHERE symbol_id = %(symbol)s), 0) AS sequence) f LEFT JOIN (
     SELECT bucket, (array_agg(open ORDER BY open_time))[1], max(high), min(low), (array_agg(close ORDER BY open_time DESC))[1],
            sum(volume), sum(quote_volume), sum(trade_count)
     FROM (SELECT *, date_bin(%(width)s * interval '1 s', open_time, TIMESTAMPTZ 'epoch') AS bucket FROM markets_candle
           WHERE symbol_id = %(symbol)s AND interval_s = %(kept)s AND open_time >= %(since)s AND open_time < %(until)s) c
-    GROUP BY bucket ORDER BY bucket"""
+    GROUP BY bucket) c ON true ORDER BY bucket"""
 
 _NO_TRADE: Final = UUID(int=0)
 
@@ -104,18 +107,18 @@ def update(*, symbol_id: int) -> int:
             for interval, buckets in touched.items():
                 for bucket in sorted(buckets):
                     sequences[interval] = sequences.get(interval, 0) + 1
-                    candle = _read(cursor, market, interval, bucket, bucket + timedelta(seconds=INTERVALS[interval]))[-1]
+                    candle = _read(cursor, market, interval, bucket, bucket + timedelta(seconds=INTERVALS[interval]))[1][-1]
                     messages.append(["CANDLE", f"candles.{market.name}.{interval}", sequences[interval], candle])
         ticker_sequence += 1
         last = trades[-1][0] if trades else last
         now = datetime.now(UTC)
-        messages.append(["TICKER", f"ticker.{market.name}", ticker_sequence, _ticker(cursor, market, last, now)])
-        payload = [symbol_id, timestamp(now), messages]
-        outbox.write(cursor.execute, [Letter(MARKET_DATA, f"{MARKET_DATA}.{symbol_id}", len(messages), payload)])
         cursor.execute(
             "UPDATE markets_marketfeed SET trade_id = %s, ticker = %s, candles = %s::jsonb WHERE symbol_id = %s",
             [last, ticker_sequence, orjson.dumps(sequences).decode(), symbol_id],
         )
+        messages.append(["TICKER", f"ticker.{market.name}", *_ticker(cursor, market)])
+        payload = [symbol_id, timestamp(now), messages]
+        outbox.write(cursor.execute, [Letter(MARKET_DATA, f"{MARKET_DATA}.{symbol_id}", len(messages), payload)])
         cursor.execute(NOTIFY_SQL, [OUTBOX])
     return len(trades)
 
@@ -170,43 +173,37 @@ def candles(*, symbol: str, interval: str, start: datetime | None = None, end: d
     if start is not None:
         until = min(until, _bucket(start, width) + timedelta(seconds=width * limit))
     with connections["default"].cursor() as cursor:
-        return _read(cursor, market, interval, _bucket(since, width), until)[-limit:]
+        return _read(cursor, market, interval, _bucket(since, width), until)[1][-limit:]
 
 
 def candle_snapshot(*, symbol: str, interval: str) -> tuple[int, list[list[Any]]]:
     """The channel's sequence, and the last candles as of it. Raises: UnknownSymbol, UnknownInterval."""
     market, width = _market(symbol), _width(interval)
     now = datetime.now(UTC)
-    with own(), connections["default"].cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute("SELECT coalesce((candles->>%s)::bigint, 0) FROM markets_marketfeed WHERE symbol_id = %s", [interval, market.id])
-        row = cursor.fetchone()
-        since = _bucket(now, width) - timedelta(seconds=width * SNAPSHOT_CANDLES)
-        return (row[0] if row else 0), _read(cursor, market, interval, since, now + DAY)
+    with connections["default"].cursor() as cursor:
+        return _read(cursor, market, interval, _bucket(now, width) - timedelta(seconds=width * SNAPSHOT_CANDLES), now + DAY)
 
 
 def ticker_snapshot(*, symbol: str) -> tuple[int, dict[str, Any]]:
     """The channel's sequence, and the ticker as of it. Raises: UnknownSymbol."""
     market = _market(symbol)
-    with own(), connections["default"].cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute("SELECT ticker, trade_id FROM markets_marketfeed WHERE symbol_id = %s", [market.id])
-        sequence, last = cursor.fetchone() or (0, None)
-        return sequence, _ticker(cursor, market, last, datetime.now(UTC))
+    with connections["default"].cursor() as cursor:
+        return _ticker(cursor, market)
 
 
 def ticker(*, symbol: str) -> dict[str, Any]:
-    """The ticker with every trade that has been settled. Owns a read transaction. Raises: UnknownSymbol."""
+    """The ticker with every trade that has been settled. One statement. Raises: UnknownSymbol."""
     return ticker_snapshot(symbol=symbol)[1]
 
 
-def _read(cursor: Any, market: Market, interval: str, since: datetime, until: datetime) -> list[list[Any]]:
+def _read(cursor: Any, market: Market, interval: str, since: datetime, until: datetime) -> tuple[int, list[list[Any]]]:
+    """The channel's sequence, and candles."""
     width = INTERVALS[interval]
-    cursor.execute(
-        READ_SQL, {"width": width, "symbol": market.id, "kept": HOUR if width >= HOUR else MINUTE, "since": since, "until": until}
-    )
+    kept = HOUR if width >= HOUR else MINUTE
+    cursor.execute(READ_SQL, {"interval": interval, "width": width, "symbol": market.id, "kept": kept, "since": since, "until": until})
+    rows = cursor.fetchall()
     now = datetime.now(UTC)
-    return [
+    return rows[0][0], [
         [
             timestamp(at),
             *(fixed(price, market.tick_decimals) for price in (opened, high, low, close)),
@@ -215,37 +212,40 @@ def _read(cursor: Any, market: Market, interval: str, since: datetime, until: da
             int(count),
             at + timedelta(seconds=width) <= now,
         ]
-        for at, opened, high, low, close, volume, quote_volume, count in cursor.fetchall()
+        for _, at, opened, high, low, close, volume, quote_volume, count in rows
+        if at is not None
     ]
 
 
-def _ticker(cursor: Any, market: Market, last_in_candles: UUID | None, now: datetime) -> dict[str, Any]:
-    """The last 24 hours, whole minutes: kept candles, and the trades that are not in them yet. Prices are null where there was no
-    trade; `last_price` is that of the last trade ever. `price_change_percent` has two decimals, half to even (for show, nobody
-    gains)."""
+def _ticker(cursor: Any, market: Market) -> tuple[int, dict[str, Any]]:
+    """The channel's sequence, and the ticker of the last 24 hours (whole minutes): kept candles, and the trades that are not in them yet.
+
+    One statement. Prices are null where there was no trade; `last_price` is that of the last trade ever. `price_change_percent` has two
+    decimals, half to even (for show, nobody gains).
+    """
+    now = datetime.now(UTC)
     cursor.execute(
         """SELECT d.*,
                (SELECT price FROM orders_trade WHERE symbol_id = %(symbol)s ORDER BY id DESC LIMIT 1),
                (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'BUY' ORDER BY price DESC LIMIT 1),
                (SELECT price FROM orders_booklevel WHERE symbol_id = %(symbol)s AND side = 'SELL' ORDER BY price LIMIT 1),
-               (SELECT status FROM orders_checkpoint WHERE symbol_id = %(symbol)s)
+               coalesce((SELECT status FROM orders_checkpoint WHERE symbol_id = %(symbol)s),
+                        (SELECT status FROM markets_symbol WHERE id = %(symbol)s)),
+               coalesce((SELECT ticker FROM markets_marketfeed WHERE symbol_id = %(symbol)s), 0)
            FROM (SELECT coalesce(sum(n), 0), max(high), min(low), coalesce(sum(v), 0), coalesce(sum(q), 0),
                         (array_agg(open ORDER BY at))[1] FROM (
                SELECT trade_count AS n, high, low, volume AS v, quote_volume AS q, open, open_time AS at FROM markets_candle
                WHERE symbol_id = %(symbol)s AND interval_s = 60 AND open_time > %(since)s
                UNION ALL
                (SELECT 1, price, price, quantity, price * quantity, price, executed_at FROM orders_trade
-                WHERE symbol_id = %(symbol)s AND id > %(last)s ORDER BY id LIMIT %(most)s)) p) d""",
-        {
-            "symbol": market.id,
-            "since": now - DAY,
-            "last": max(last_in_candles or _NO_TRADE, uuid_floor(now - DAY)),
-            "most": TRADES_PER_UPDATE,
-        },
+                WHERE symbol_id = %(symbol)s AND id > greatest(%(floor)s, (SELECT trade_id FROM markets_marketfeed
+                                                                           WHERE symbol_id = %(symbol)s))
+                ORDER BY id LIMIT %(most)s)) p) d""",
+        {"symbol": market.id, "since": now - DAY, "floor": uuid_floor(now - DAY), "most": TRADES_PER_UPDATE},
     )
-    count, high, low, volume, quote_volume, opened, last, best_bid, best_ask, status = cursor.fetchone()
+    count, high, low, volume, quote_volume, opened, last, best_bid, best_ask, status, sequence = cursor.fetchone()
     change = None if opened is None else _EXACT.subtract(last, opened)
-    return {
+    return sequence, {
         "symbol": market.name,
         "last_price": _price(last, market),
         "price_change": _price(change, market),

@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
@@ -81,7 +81,7 @@ class CandlesView(ApiView):
     async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
         query = Query(request, known=("interval", "start_time", "end_time", "limit"))
         interval = query.choice("interval", frozenset(candles.INTERVALS)) or "1m"
-        filters = {"start": query.moment("start_time"), "end": query.moment("end_time"), "limit": query.limit()}
+        filters: dict[str, Any] = {"start": query.moment("start_time"), "end": query.moment("end_time"), "limit": query.limit()}
         return page(await run_in_thread(candles.candles, symbol=await symbol_named(symbol), interval=interval, **filters))
 
 

@@ -18,8 +18,8 @@ WITHIN_S: Final = 2.0
 # such.
 OUTBOX_SQL: Final = """
     SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at) FROM notifications_outbox ORDER BY id LIMIT 1), 0)::float8,
-           (SELECT coalesce(sum(events), 0) FROM (SELECT events FROM notifications_outbox LIMIT 100000) AS some)::bigint,
-           (SELECT count(*) FROM (SELECT FROM notifications_deadletter WHERE settled_at IS NULL LIMIT 100000) AS some)"""
+           (SELECT coalesce(sum(events), 0) FROM (SELECT events FROM notifications_outbox LIMIT 100000) AS counted)::bigint,
+           (SELECT count(*) FROM (SELECT FROM notifications_deadletter WHERE settled_at IS NULL LIMIT 100000) AS counted)"""
 
 CONNECTIONS_SQL: Final = "SELECT sum(numbackends)::int, current_setting('max_connections')::int FROM pg_stat_database"
 

@@ -21,11 +21,14 @@ INTERNAL_NETWORKS: list[str] = env.names(
 )
 
 INSTALLED_APPS: list[str] = [
+    "unfold.apps.BasicAppConfig",
+    "exchange_platform.back_office.apps.BackOfficeConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_prometheus",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -42,9 +45,27 @@ INSTALLED_APPS: list[str] = [
     "dashboard",
 ]
 
-# Under ASGI every stock middleware costs thread hops on each request, so the API runs without any: it authenticates in
-# api.auth and knows neither sessions nor cookies. Pages bring their own when they come.
-MIDDLEWARE: list[str] = []
+# For pages alone. The API runs without any: it has a handler of its own (exchange_platform.asgi), authenticates in api.auth and
+# knows neither sessions nor cookies.
+MIDDLEWARE: list[str] = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "institutions.middleware.ReachMiddleware",
+]
+# In the database: operators must get in while Redis is down, and whoever logs out or is deactivated is out at once, which a signed
+# cookie could not promise.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME = "exchange_session"
+X_FRAME_OPTIONS = "DENY"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+LOGIN_URL = "admin:login"
 
 ROOT_URLCONF = "exchange_platform.urls"
 ASGI_APPLICATION = "exchange_platform.asgi.application"
@@ -86,8 +107,12 @@ CACHES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "exchange"},
 }
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    # The default layer drops messages when a consumer's queue is full; this one pushes.
-    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}},
+    # The default layer drops messages when a consumer's queue is full; this one pushes. Redis numbers its databases and publishes across
+    # all of them, so the number is in the name.
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"exchange-{REDIS_URL.rpartition('/')[2]}"},
+    },
 }
 
 AUTH_USER_MODEL = "institutions.User"
@@ -104,6 +129,26 @@ LANGUAGE_CODE = "en"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static"
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Exchange back office",
+    "SITE_HEADER": "Exchange",
+    "SITE_SUBHEADER": "Back office",
+    "SITE_SYMBOL": "candlestick_chart",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/exchange/icon.svg"}],
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["/static/exchange/back_office.css"],
+    "LOGIN": {"form": "exchange_platform.back_office.login.LoginForm"},
+    "SIDEBAR": {"show_search": True, "navigation": "exchange_platform.back_office.navigation.navigation"},
+    "COLORS": {
+        "primary": {  # the teal of the home page
+            "50": "#f0fdfa", "100": "#ccfbf1", "200": "#99f6e4", "300": "#5eead4", "400": "#2dd4bf", "500": "#14b8a6",
+            "600": "#0f766e", "700": "#0f766e", "800": "#115e59", "900": "#134e4a", "950": "#042f2e",
+        }
+    },
+}  # fmt: skip
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -112,6 +112,7 @@ class TestTicker:
             "best_bid": None,
             "best_ask": None,
             "trade_count": 0,
+            "status": "TRADING",
         }
 
     def test_it_tells_the_last_24_hours(self, symbol):

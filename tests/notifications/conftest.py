@@ -1,0 +1,20 @@
+"""An exchange in this process, a relay that publishes when a test says so, and a listener on the channel layer."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.matching_worker.exchange import Exchange, open_exchange
+
+
+@pytest.fixture
+def exchange(fresh_database: str) -> Iterator[Exchange]:
+    with open_exchange() as made:
+        yield made
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as made:
+        yield made

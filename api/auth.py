@@ -146,7 +146,7 @@ async def check_signature(signed: SignedText, content: bytes, *, address: str, n
             "The signature does not fit: sign timestamp + recv_window + method + path with query + body, exactly as sent.",
             code="INVALID_SIGNATURE",
         )
-    if holder.networks and not _is_within(address, holder.networks):
+    if not may_come_from(holder, address):
         raise Forbidden("This key may not be used from this address.", code="IP_NOT_ALLOWED")
     return holder.caller, hashlib.sha256(text).digest()
 
@@ -161,6 +161,11 @@ def _signature_fits(holder: KeyHolder, signature: bytes, text: bytes) -> bool:
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
+
+
+def may_come_from(holder: KeyHolder, address: str) -> bool:
+    """Whether the key may be used from this address."""
+    return not holder.networks or _is_within(address, holder.networks)
 
 
 def _is_within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:

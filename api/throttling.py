@@ -14,15 +14,17 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from api.counting import count_rate_limit
 from api.errors import RateLimited
 
 # What is counted, and how much of it. "address" counts requests without a log-in and failed log-ins; "login" is tighter,
-# because each attempt costs a password hash.
+# because each attempt costs a password hash. "connection" counts the messages of a WebSocket without a log-in.
 DEFAULTS: Final[dict[str, str]] = {
     "key": "20/second;1200/minute",
     "user": "20/second;1200/minute",
     "address": "100/second;3000/minute",
     "login": "10/second;100/minute",
+    "connection": "100/second;3000/minute",
 }
 
 
@@ -62,6 +64,7 @@ def take(kind: str, identity: str) -> Allowance:
         reset, left = limiter.get_window_stats(window, kind, identity)
         allowance = Allowance(window.amount, left if admitted else 0, math.ceil(reset))
         if not admitted:
+            count_rate_limit(kind)
             wait = max(1, math.ceil(reset - time.time()))
             raise RateLimited(f"More than {window.amount} requests in {window.get_expiry()} s.", retry_after_s=wait, allowance=allowance)
         if tightest is None or allowance.remaining < tightest.remaining:

@@ -1,4 +1,5 @@
-"""The web process as one ASGI application: REST goes to the API's lean handler, pages and static files to Django's own.
+"""The web process as one ASGI application: REST goes to the API's lean handler, WebSockets to its gateway, pages and static files to
+Django's own.
 
 Rooms are named here, not imported: the platform wires them and depends on none. The order desk lives as long as the process.
 """
@@ -25,6 +26,7 @@ API_PREFIX = "/api/"
 _api = import_string("api.handler.ApiHandler")()
 _operations = import_string("api.operations.door.OperationsDoor")()
 OPERATIONS_PATHS = import_string("api.operations.door.PATHS")
+_stream = import_string("api.ws.app.StreamApp")()
 _pages = ASGIStaticFilesHandler(ASGIHandler())
 
 
@@ -36,9 +38,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await (_api if path.startswith(API_PREFIX) else _operations if path in OPERATIONS_PATHS else _pages)(scope, receive, send)
     elif kind == "lifespan":
         await _live(receive, send)
-    elif kind == "websocket":  # no streams yet: refused before the handshake, which a client sees as 403
-        await receive()
-        await send({"type": "websocket.close", "code": 1000})
+    elif kind == "websocket":
+        await _stream(scope, receive, send)
 
 
 async def _live(receive: Any, send: Any) -> None:
@@ -48,6 +49,7 @@ async def _live(receive: Any, send: Any) -> None:
     try:
         desk = import_string("orders.desk.desk")()
         await asyncio.to_thread(desk.start)
+        _stream.start()
     except Exception as error:
         await send({"type": "lifespan.startup.failed", "message": f"the order desk did not start: {error}"})
         raise
@@ -55,6 +57,7 @@ async def _live(receive: Any, send: Any) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     figures.cancel()
+    await _stream.stop()  # before the desk: connections leave cancels behind
     await asyncio.to_thread(desk.stop)
     await asyncio.to_thread(import_string("api.threads.shut_down"))
     await send({"type": "lifespan.shutdown.complete"})

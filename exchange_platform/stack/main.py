@@ -202,7 +202,7 @@ class Stack:
     def _publish(self, base_url: str, database_url: str, redis_url: str, demo: dict[str, Any]) -> None:
         content: dict[str, Any] = {
             "base_url": base_url,
-            "ws_url": None,
+            "ws_url": f"ws{base_url.removeprefix('http')}/stream",
             "grpc_target": None,
             "venue_url": None,
             "venue_key": None,

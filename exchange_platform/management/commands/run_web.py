@@ -8,6 +8,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from exchange_platform.websocket import MESSAGE_LIMIT, DirectWebSocketProtocol
+
 ABORT_EXTENSION = "exchange.abort"
 
 
@@ -42,6 +44,9 @@ class Command(BaseCommand):
             port=options["port"],
             loop="uvloop",
             http=AbortableHttpProtocol,
+            ws=DirectWebSocketProtocol,
+            ws_max_size=MESSAGE_LIMIT,
+            ws_per_message_deflate=False,  # would compress every message once per client
             lifespan="on",
             access_log=False,
             log_config=None,

@@ -1,0 +1,106 @@
+"""`/stream` as an ASGI application: accepts connections, reads them, and looks after all of them once a second."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import structlog
+
+from api.ws.connection import Connection
+from api.ws.entry import Answers
+from api.ws.hub import Hub
+from api.ws.outgoing import Outgoing
+from exchange_platform import metrics
+from exchange_platform.websocket import SOCKET_EXTENSION
+
+log = structlog.get_logger(__name__)
+
+PATH: Final = "/stream"
+LOOK_S: Final = 1.0
+DEPARTURES_S: Final = 4.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class StreamApp:
+    """The gateway of a web process. `start` and `stop` are called in the event loop that serves."""
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self._hub: Hub | None = None
+        self._answers: Answers | None = None
+        self._looking: list[asyncio.Task[None]] = []
+        self._departures: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._hub, self._answers = Hub(), Answers()
+        self._hub.start()
+        self._looking = [asyncio.create_task(self._look_for_ever()), asyncio.create_task(self._recheck_for_ever())]
+
+    async def stop(self) -> None:
+        """After the last connection has ended. Waits for the cancels that connections left behind."""
+        for task in self._looking:
+            task.cancel()
+        if self._departures:
+            await asyncio.wait(self._departures, timeout=DEPARTURES_S)
+        if self._hub is not None:
+            await self._hub.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if scope["path"] != PATH or self._hub is None or self._answers is None:
+            await send({"type": "websocket.close", "code": 1000})  # before the handshake, which a client sees as 403
+            return
+        await send({"type": "websocket.accept"})
+        outgoing = Outgoing(send, (scope.get("extensions") or {}).get(SOCKET_EXTENSION), on_slow=metrics.websocket_slow_clients.inc)
+        client = scope.get("client")
+        connection = Connection(self._hub, outgoing, self._answers, address=client[0] if client else "")
+        self.connections.add(connection)
+        metrics.websocket_connections.set(len(self.connections))
+        sender = asyncio.create_task(outgoing.run())
+        try:
+            await _read(connection, receive)
+        finally:
+            self.connections.discard(connection)
+            metrics.websocket_connections.set(len(self.connections))
+            sender.cancel()
+            if (leaves := connection.gone()) is not None:
+                task = asyncio.create_task(leaves)
+                self._departures.add(task)
+                task.add_done_callback(self._departures.discard)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            now = time.monotonic()
+            for connection in list(self.connections):
+                connection.outgoing.cut_off_if_stalled(now)
+                connection.beat(now + LOOK_S)  # rather a little early than late
+
+    async def _recheck_for_ever(self) -> None:
+        """Each log-in is looked up once for all its connections. While the database is away nobody is cut off."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for connection in list(self.connections):
+                if connection.caller is not None:
+                    try:
+                        await connection.recheck()
+                    except Exception as error:
+                        log.warning("log_in_not_rechecked", error=repr(error)[:300])
+                        break
+
+
+async def _read(connection: Connection, receive: Receive) -> None:
+    """Read and act until the connection ends. A client that does not take its answers is not read."""
+    while not connection.outgoing.has_ended:
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            return
+        if connection.outgoing.is_closing:
+            continue  # said good-bye: what still comes is not acted on
+        raw = event.get("text")
+        await connection.take(raw if raw is not None else event.get("bytes") or b"")
+        await connection.room()

@@ -7,18 +7,21 @@ no thread per request: Django's own async handler was measured at 1,300 µs, thi
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final
 from uuid import uuid4
 
+import structlog
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
 from api import auth, throttling
+from api.counting import count_refusal, count_response
 from api.errors import (
     BadInput,
     DropConnection,
@@ -28,19 +31,26 @@ from api.errors import (
     RateLimited,
     TooLarge,
     UnsupportedMediaType,
+    as_exchange_error,
     error_response,
 )
 from api.threads import run_in_thread
 from api.throttling import Allowance
+from exchange_platform.telemetry import correlation
 from orders.requests import Nonce
 
 BODY_LIMIT: Final = 256 * 1024
 DRAIN_LIMIT: Final = 8 * 1024 * 1024  # a longer body is not even discarded: the connection is closed
 JSON: Final = b"application/json"
 ABORT_EXTENSION: Final = "exchange.abort"
+SLOW_S: Final = 1.0  # a request that took longer is logged; others only when the server failed
+
+NOT_OF_THE_CONTRACT: Final = frozenset({400, 413, 415})
 
 PUBLIC: Final = "public"  # needs no log-in; who has one is counted by it
 NOBODY: Final = "nobody"  # does not look at credentials: what one logs in with
+
+log = structlog.get_logger("api.access")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,7 +63,8 @@ _request_id_form = re.compile(rb"[A-Za-z0-9._:-]{1,40}").fullmatch
 class ApiRequest:
     """A request on its way through the handler; a tenth of the cost of Django's. `headers`: by lower-case name.
 
-    `caller` is null where none is needed and none was told; `nonce` comes with a signed request that changes something.
+    `caller` is null where none is needed and none was told; `nonce` comes with a signed request that changes something. `began_at`:
+    `time.perf_counter` at its arrival.
     """
 
     scope: Scope
@@ -64,6 +75,7 @@ class ApiRequest:
     address: str
     caller: auth.Caller | None = None
     nonce: Nonce | None = None
+    began_at: float = field(default_factory=time.perf_counter)
 
 
 class _ClientGone(Exception):
@@ -74,23 +86,42 @@ class ApiHandler:
     """An ASGI application."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_at = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         sent_id = headers.get(b"x-request-id")
         request_id = sent_id.decode() if sent_id is not None and _request_id_form(sent_id) else uuid4().hex
+        correlation.request_id.set(request_id)
         allowance: list[Allowance] = []
+        code = ""
         try:
-            response = await self._respond(scope, receive, headers, request_id, allowance)
+            response = await self._respond(scope, receive, headers, request_id, allowance, began_at)
         except _ClientGone:
             return
         except DropConnection:
             await _drop(scope, receive)
             return
         except Exception as error:
-            response = error_response(error, request_id=request_id)
+            told = as_exchange_error(error, request_id=request_id)
+            response, code = error_response(told, request_id=request_id), told.code
+            if response.status_code in NOT_OF_THE_CONTRACT:
+                count_refusal(code)
         await _send(response, send, request_id, allowance[0] if allowance else throttling.untouched(), close=_leaves_too_much(headers))
+        count_response(response.status_code)
+        took_s = time.perf_counter() - began_at
+        if took_s > SLOW_S or response.status_code >= 500:
+            log.warning(
+                "request", method=scope["method"], path=scope["path"], status=response.status_code, code=code, request_id=request_id,
+                duration_ms=round(took_s * 1000, 1),
+            )  # fmt: skip
 
     async def _respond(
-        self, scope: Scope, receive: Receive, headers: dict[bytes, bytes], request_id: str, allowance: list[Allowance]
+        self,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        request_id: str,
+        allowance: list[Allowance],
+        began_at: float,
     ) -> HttpResponseBase:
         method: str = scope["method"]
         body = await _read(receive, headers)
@@ -100,7 +131,7 @@ class ApiHandler:
         if needed is None:
             raise MethodNotAllowed(method, allowed=list(access))
         client = scope.get("client")
-        request = ApiRequest(scope, method, headers, body, request_id, client[0] if client else "")
+        request = ApiRequest(scope, method, headers, body, request_id, client[0] if client else "", began_at=began_at)
         await _admit(request, needed, allowance)
         if body and headers.get(b"content-type") != JSON and not _is_json(headers.get(b"content-type")):
             raise UnsupportedMediaType("Send application/json.")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
+from api.counting import cache_hits, cache_misses
 from api.threads import run_in_thread
 from markets import queries as markets
 
@@ -35,7 +36,9 @@ class Lookup(Generic[K, V]):
         if found is not None:
             loaded_at, value = found
             if self._clock() - loaded_at < (max_age_s if value is not None else min(max_age_s, ABSENT_LIFETIME_S)):
+                cache_hits.count += 1
                 return value
+        cache_misses.count += 1
         loading = self._loading.get(key)
         if loading is None or loading.get_loop() is not asyncio.get_running_loop():
             loading = self._loading[key] = asyncio.create_task(self._fetch(key))

@@ -7,6 +7,7 @@ that broke (PostgreSQL was restarted) is thrown away, and the next request of th
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -50,6 +51,7 @@ def _run(function: Callable[[], Any]) -> Any:
 
 
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """`function` in the pool, awaited. Raises what it raises."""
-    result: R = await asyncio.get_running_loop().run_in_executor(executor(), _run, partial(function, *args, **kwargs))
+    """`function` in the pool, awaited, with the request's id for what it logs. Raises what it raises."""
+    work = partial(copy_context().run, _run, partial(function, *args, **kwargs))
+    result: R = await asyncio.get_running_loop().run_in_executor(executor(), work)
     return result

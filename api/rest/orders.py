@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 
 from api import auth
+from api.counting import count_placements, count_refusal
 from api.errors import STATUS, DropConnection, as_exchange_error, error_body, error_response
 from api.handler import ApiRequest
 from api.lookups import listed_symbols
@@ -20,7 +21,7 @@ from exchange_platform.errors import ExchangeError
 from institutions import queries as institutions
 from orders.desk import desk as process_desk
 from orders.refusals import NotTaken, OutcomeUnknown, ReplayedSignature
-from orders.requests import CancelAll, CancelledAll, CancelOrder, Decided, Placed, Request, Result, Submission
+from orders.requests import CancelAll, CancelledAll, CancelOrder, Decided, Placed, PlaceOrder, Request, Result, Submission
 
 
 def _now() -> datetime:
@@ -91,6 +92,7 @@ class OrdersView(ApiView):
     async def post(self, request: ApiRequest) -> HttpResponse:
         order, wait = await order_of(caller_of(request), read_object(request.body), request_id=request.request_id)
         [result] = await submit(request, order, wait=wait)
+        count_placements(request.began_at, (order.symbol,))
         return placed(result, request_id=request.request_id)
 
     @extend_schema(**schemas.CANCEL_ALL)
@@ -131,6 +133,7 @@ class BatchView(ApiView):
                     item, principal=caller.principal, account_of=account_of, symbols=symbols, now=_now, request_id=request.request_id
                 )
             except ExchangeError as error:
+                count_refusal(error.code)
                 outcomes.append(error)
             else:
                 requests.append(order)
@@ -138,6 +141,7 @@ class BatchView(ApiView):
                 wait = wait or waits
         if requests:
             answers = await submit(request, *requests, wait=wait)
+            count_placements(request.began_at, [order.symbol for order in requests if isinstance(order, PlaceOrder)])
             if all(isinstance(result, ReplayedSignature | NotTaken) for result in answers):
                 raise answers[0]  # type: ignore[misc]  # the call as a whole was not taken
             taken = iter(answers)

@@ -211,4 +211,4 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 LOG_LEVEL: str = env.text("LOG_LEVEL", "WARNING").upper()
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING: dict[str, Any] = logging_settings(LOG_LEVEL)
-configure_structlog()
+configure_structlog(secrets=[SECRET_KEY, FIELD_ENCRYPTION_KEY, DATABASE_URL, ENGINE_DATABASE_URL, TENANT_DATABASE_URL, REDIS_URL])

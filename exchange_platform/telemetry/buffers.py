@@ -4,14 +4,29 @@ What a kill -9 takes with it is one second of them. What must never be lost (ord
 """
 
 import asyncio
-from collections import Counter as Tally
 from typing import Final
 
 from exchange_platform.telemetry.families import Counter, Histogram
 
 FLUSH_EVERY_S: Final = 1.0
 
-_buffers: list["Counts | Observations"] = []
+_buffers: list["Tally | Counts | Observations"] = []
+
+
+class Tally:
+    """A counter without labels that is written later: `tally.count += 1`. For one thread."""
+
+    def __init__(self, family: Counter) -> None:
+        self._family = family
+        self._written = 0
+        self.count = 0
+        _buffers.append(self)
+
+    def flush(self) -> None:
+        count = self.count
+        if count != self._written:
+            self._family.inc(count - self._written)
+            self._written = count
 
 
 class Counts:
@@ -19,16 +34,16 @@ class Counts:
 
     def __init__(self, family: Counter) -> None:
         self._family = family
-        self._kept: Tally[tuple[object, ...]] = Tally()
+        self._kept: dict[tuple[object, ...], int] = {}
         _buffers.append(self)
 
     def add(self, *labels: object) -> None:
-        self._kept[labels] += 1
+        self._kept[labels] = self._kept.get(labels, 0) + 1
 
     def flush(self) -> None:
-        for labels, count in self._kept.items():
+        kept, self._kept = self._kept, {}
+        for labels, count in kept.items():
             self._family.labels(*labels).inc(count)
-        self._kept.clear()
 
 
 class Observations:

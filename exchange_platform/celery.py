@@ -30,6 +30,11 @@ class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
 app.steps["worker"].add(RelayStep)
 
 
+@signals.setup_logging.connect
+def leave_logging_alone(**_: Any) -> None:
+    """Celery sets up logging of its own unless somebody says that it is done (`exchange_platform.settings.logs`)."""
+
+
 @signals.beat_init.connect
 def first_heartbeat(**_: Any) -> None:
     """Beat would wait a whole interval before it first sends; so long nobody would know that work gets done."""

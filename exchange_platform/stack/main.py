@@ -2,6 +2,7 @@
 
 import argparse
 import http.client
+import json
 import os
 import socket
 import sys
@@ -23,8 +24,9 @@ from exchange_platform.stack.supervisor import Supervisor
 from exchange_platform.stack.unprivileged import database_identity
 
 SHARED_BUFFERS_MB = 512
-READY_PATHS = ("/api/v1/time", "/api/v1/symbols")  # all must answer 200 before the stack calls itself ready
-STAGE_DEMO, STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
+READY_PATHS = ("/health/ready", "/api/v1/symbols")  # all must answer 200 before the stack calls itself ready
+STAGE_DEMO, HEALTHY_WITHIN_S = 30.0  # then the stack is started all the same, and says what is not well
+STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
 LARGE_LOG_BYTES = 20 * 1024 * 1024
 
 
@@ -165,7 +167,7 @@ class Stack:
         fd = web_socket.fileno()
         for number in range(self.plan.web_processes):
             self._supervisor.start(self._manage(f"web-{number}", "run_web", "--fd", str(fd), stage=STAGE_WEB, pass_fds=(fd,)))
-        celery = ["-m", "celery", "-A", "exchange_platform.celery"]
+        celery = ["-m", "celery", "-A", "exchange_platform.celery", "--quiet"]
         # One process with threads: tasks wait for PostgreSQL and Redis, and no pool process can be orphaned.
         worker = ["worker", "-n", "worker-0@%h", "-P", "threads", "-c", "4", "-Q", "background", "-l", "WARNING"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -175,6 +177,20 @@ class Stack:
         port = web_socket.getsockname()[1]
         for path in READY_PATHS:
             self._supervisor.wait_until(lambda path=path: _answers(port, path), within_s=90, what=f"GET {path}")  # type: ignore[misc]
+        self._wait_until_healthy(port)
+
+    def _wait_until_healthy(self, port: int) -> None:
+        """Orders are matched and scheduled work is done from here on. What orders need must be there, the rest may be missing."""
+        began_at = time.monotonic()
+        late_at = began_at + HEALTHY_WITHIN_S
+        self._supervisor.wait_until(
+            lambda: (status := _health(port).get("status")) == "healthy" or (status == "degraded" and time.monotonic() > late_at),
+            within_s=90,
+            what="GET /health",
+        )
+        for name, check in _health(port).get("checks", {}).items():
+            if check["status"] != "healthy":
+                self._tell(f"{name} is {check['status']}: {check['message']}")
 
     def _manage(self, name: str, *arguments: str, stage: int = STAGE_WORKERS, pass_fds: tuple[int, ...] = ()) -> ProcessSpec:
         return self._python(name, str(PROJECT / "manage.py"), *arguments, stage=stage, pass_fds=pass_fds)
@@ -232,12 +248,27 @@ class Stack:
 
 
 def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
+    return _get(port, path)[0] == 200
+
+
+def _health(port: int) -> dict[str, Any]:
+    """The health document; empty when there is none."""
+    try:
+        content = json.loads(_get(port, "/health")[1])
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    """Status and body; 0 when nobody answers."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
 

@@ -25,8 +25,8 @@ from exchange_platform.stack.unprivileged import database_identity
 
 SHARED_BUFFERS_MB = 512
 READY_PATHS = ("/health/ready", "/api/v1/symbols")  # all must answer 200 before the stack calls itself ready
-STAGE_DEMO, HEALTHY_WITHIN_S = 30.0  # then the stack is started all the same, and says what is not well
-STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
+HEALTHY_WITHIN_S = 30.0  # then the stack is started all the same, and says what is not well
+STAGE_DEMO, STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
 LARGE_LOG_BYTES = 20 * 1024 * 1024
 
 

@@ -1,0 +1,43 @@
+"""What an operator has to see before and after a control: how the market stands, and whether the worker has acted."""
+
+from typing import Any
+
+from django.db import connection
+
+from orders.controls import NoSuchSymbol, live_orders
+
+
+def market_state(*, symbol: str) -> dict[str, Any]:
+    """`status` as set; `effective_status` as the worker has it (null before its first settlement) and its `sequence`; how many
+    commands are `waiting` for the worker; what is open, in orders and in funds held.
+
+    Raises: NoSuchSymbol.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT s.status, c.status, coalesce(c.sequence, 0), b.code, q.code,
+                      (SELECT coalesce(sum(i.commands), 0) FROM orders_inbox i WHERE i.symbol_id = s.id)
+               FROM markets_symbol s JOIN markets_asset b ON b.id = s.base_id JOIN markets_asset q ON q.id = s.quote_id
+               LEFT JOIN orders_checkpoint c ON c.symbol_id = s.id WHERE s.name = %s""",
+            [symbol],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
+    status, effective, sequence, base, quote, waiting = row
+    found = live_orders(symbol=symbol, account=None, institution=None)
+    live = found[0] if found else None
+    return {
+        "symbol": symbol,
+        "status": status,
+        "effective_status": effective,
+        "sequence": sequence,
+        "waiting": int(waiting),
+        "open_orders": live.orders if live else 0,
+        "buys": live.buys if live else 0,
+        "sells": live.sells if live else 0,
+        "held": [
+            {"asset": base, "amount": f"{live.held_base.normalize():f}" if live else "0"},
+            {"asset": quote, "amount": f"{live.held_quote.normalize():f}" if live else "0"},
+        ],
+    }

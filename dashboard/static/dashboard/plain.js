@@ -1,0 +1,5 @@
+// A page that shows nothing live of its own.
+
+import { startShell } from "./shell.js";
+
+startShell();

@@ -1,0 +1,12 @@
+"""Every page."""
+
+from django.urls import path
+
+from dashboard import controls, views
+
+urlpatterns = [
+    path("", views.overview, name="home"),
+    path("markets", views.overview, name="markets"),
+    path("markets/<str:symbol>", views.market, name="market"),
+    path("markets/<str:symbol>/controls", controls.symbol_controls, name="symbol-controls"),
+]

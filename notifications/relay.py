@@ -9,6 +9,7 @@ aside as a dead letter. A sink or Redis that is away is not the news' fault: eve
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -88,7 +89,7 @@ class Reactions:
 
     def note(self, topic: str, key: str, now: float) -> None:
         for task in REACTIONS.get(topic, ()):
-            self.due.setdefault((task, key), max(now, self.sent.get((task, key), 0.0) + REACTIONS_EVERY_S))
+            self.due.setdefault((task, key), max(now, self.sent.get((task, key), -math.inf) + REACTIONS_EVERY_S))
 
     def call(self, now: float) -> None:
         """Call what is due. A broker that is away loses the call; the sweep makes up for it."""

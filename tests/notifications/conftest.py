@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from orders import feeds
 from tests.matching_worker.exchange import Exchange, open_exchange
 
 
 @pytest.fixture
 def exchange(fresh_database: str) -> Iterator[Exchange]:
+    feeds._assets.clear()  # of another test's database
+    feeds._orders._rows.clear()
     with open_exchange() as made:
         yield made
 

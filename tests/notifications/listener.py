@@ -41,7 +41,7 @@ class Listener:
             for name, side in sides.items():
                 for price, quantity in data[name]:
                     if Decimal(quantity) == 0:
-                        del side[price]  # what is taken away had been there
+                        side.pop(price, None)  # it may have come and gone within one settlement
                     else:
                         side[price] = quantity
             best = [

@@ -181,16 +181,23 @@ class Reading(Family[None]):
 class Distribution:
     """One histogram. Each observation goes into its own bucket only; buckets are added up when they are shown."""
 
-    __slots__ = ("_bounds", "_buckets", "_sum")
+    __slots__ = ("_bounds", "_buckets", "_generation", "_sum")
 
     def __init__(self, bounds: tuple[float, ...], total: Cell, buckets: list[Cell]) -> None:
         self._bounds = bounds
         self._sum = total
         self._buckets = buckets
-        for bucket in buckets:
+        self._generation = 0
+
+    def _lay_out(self) -> None:
+        """Every bucket is in the file, also those that are never hit."""
+        self._generation = files.slot.generation
+        for bucket in self._buckets:
             bucket.add(0)
 
     def observe(self, value: float) -> None:
+        if self._generation != files.slot.generation:
+            self._lay_out()
         self._sum.add(value)
         self._buckets[bisect_left(self._bounds, value)].add(1)
 
@@ -204,6 +211,8 @@ class Distribution:
             bucket = bisect_left(bounds, value)
             counts[bucket] = counts.get(bucket, 0) + 1
         if counts:
+            if self._generation != files.slot.generation:
+                self._lay_out()
             self._sum.add(total)
             for bucket, count in counts.items():
                 self._buckets[bucket].add(count)

@@ -116,7 +116,10 @@ class Slot:
         if not self._is_broken:
             self._is_broken = True
             log.warning("metrics_files_unusable", problem=str(problem))
-        self._files = dict.fromkeys(self._files)
+        for prefix, file in self._files.items():
+            if file is not None:
+                file.close()
+            self._files[prefix] = None
 
 
 lock = threading.Lock()

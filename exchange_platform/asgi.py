@@ -17,6 +17,8 @@ django.setup(set_prefix=False)
 
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402
+from django.core.signals import request_finished  # noqa: E402
+from django.db import connections  # noqa: E402
 
 # Intake's thread comes back from the database many times per batch; at Python's own 5 ms it would wait longer for the interpreter than
 # for the database.
@@ -28,6 +30,14 @@ _operations = import_string("api.operations.door.OperationsDoor")()
 OPERATIONS_PATHS = import_string("api.operations.door.PATHS")
 _stream = import_string("api.ws.app.StreamApp")()
 _pages = ASGIStaticFilesHandler(ASGIHandler())
+
+
+def _end_connections(**_: Any) -> None:
+    """A page has a thread of its own, which ends with it: so must what it asked the database with. The API's threads stay."""
+    connections.close_all()
+
+
+request_finished.connect(_end_connections, dispatch_uid="pages")
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

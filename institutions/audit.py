@@ -1,9 +1,35 @@
 """The audit trail: who did what to whom, when and why. Written by the transaction that did it, or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from exchange_platform.db import require_transaction
 from institutions.models import AuditEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change was asked for: what a door knows and services do not."""
+
+    ip: str | None = None
+    user_agent: str = ""
+    request_id: str = ""
+
+
+_origin: ContextVar[Origin | None] = ContextVar("audit_origin", default=None)
+
+
+@contextmanager
+def asked_from(origin: Origin) -> Iterator[None]:
+    """Entries recorded in this block, by whichever service, say where they came from, unless they are told themselves."""
+    token = _origin.set(origin)
+    try:
+        yield
+    finally:
+        _origin.reset(token)
 
 
 def record(
@@ -25,6 +51,7 @@ def record(
     Raises: RuntimeError outside a transaction.
     """
     require_transaction()
+    origin = _origin.get() or Origin()
     AuditEntry.objects.create(
         actor=actor[:80],
         action=action,
@@ -32,7 +59,7 @@ def record(
         reason=reason,
         before=before,
         after=after,
-        ip=ip,
-        user_agent=user_agent[:300],
-        request_id=request_id[:40],
+        ip=ip or origin.ip,
+        user_agent=(user_agent or origin.user_agent)[:300],
+        request_id=(request_id or origin.request_id)[:40],
     )

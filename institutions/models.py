@@ -48,6 +48,15 @@ class User(AbstractUser):
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.TRADER)
     institution = models.ForeignKey(Institution, null=True, blank=True, on_delete=models.PROTECT, related_name="users")
 
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Whether the role has this right (`institutions.rights`); flags and permissions of the framework grant nothing."""
+        from institutions.rights import rights_of  # it knows this model
+
+        return perm in rights_of(self)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.has_perm("back_office")
+
     class Meta:
         constraints = [
             models.CheckConstraint(
@@ -157,3 +166,12 @@ class AuditEntry(models.Model):
     ip = models.GenericIPAddressField(null=True)
     user_agent = models.CharField(max_length=300, blank=True, default="")
     request_id = models.CharField(max_length=40, blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["subject", "id"], name="audit_by_subject"),
+            models.Index(fields=["actor", "id"], name="audit_by_actor"),
+            models.Index(fields=["action", "id"], name="audit_by_action"),
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="audit_by_request"),
+        ]

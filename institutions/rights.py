@@ -34,14 +34,14 @@ RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.QUANT: frozenset(),
 }
 # Roles of the platform's staff: with an institution they would be somebody else's, and have no rights here.
-_STAFF: Final = frozenset({Role.SUPERUSER, Role.COMPLIANCE, Role.OPERATOR})
+STAFF: Final = frozenset({Role.SUPERUSER, Role.COMPLIANCE, Role.OPERATOR})
 
 
 def rights_of(user: object) -> frozenset[Right]:
     """The rights of a person; none of anybody who is not logged in, not active, or whose role does not fit the institution."""
     if not isinstance(user, User) or not user.is_active:
         return frozenset()
-    if (user.role in _STAFF) != (user.institution_id is None):
+    if (user.role in STAFF) != (user.institution_id is None):
         return frozenset()
     return RIGHTS.get(user.role, frozenset())
 

@@ -24,26 +24,26 @@ def _row(symbol: Symbol) -> dict[str, Any]:
         "quote": symbol.quote.code,
         "status": symbol.status,
         "route": symbol.route,
-        "reference_price": _fixed(symbol.reference_price, price),
-        "tick_size": _fixed(symbol.tick_size, price),
-        "lot_size": _fixed(symbol.lot_size, quantity),
-        "min_quantity": _fixed(symbol.min_quantity, quantity),
-        "max_quantity": _fixed(symbol.max_quantity, quantity),
-        "min_price": _fixed(symbol.min_price, price),
-        "max_price": _fixed(symbol.max_price, price),
-        "min_notional": _fixed(symbol.min_notional, symbol.quote.scale),
-        "maker_fee": _plain(symbol.maker_fee),
-        "taker_fee": _plain(symbol.taker_fee),
+        "reference_price": fixed_text(symbol.reference_price, price),
+        "tick_size": fixed_text(symbol.tick_size, price),
+        "lot_size": fixed_text(symbol.lot_size, quantity),
+        "min_quantity": fixed_text(symbol.min_quantity, quantity),
+        "max_quantity": fixed_text(symbol.max_quantity, quantity),
+        "min_price": fixed_text(symbol.min_price, price),
+        "max_price": fixed_text(symbol.max_price, price),
+        "min_notional": fixed_text(symbol.min_notional, symbol.quote.scale),
+        "maker_fee": plain_text(symbol.maker_fee),
+        "taker_fee": plain_text(symbol.taker_fee),
         "order_types": list(symbol.order_types),
     }
 
 
-def _plain(value: Decimal) -> str:
+def plain_text(value: Decimal) -> str:
     """Decimal notation without an exponent and without trailing zeros: "0.001", "0", "-0.0002"."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _fixed(value: Decimal | None, decimals: int) -> str | None:
+def fixed_text(value: Decimal | None, decimals: int) -> str | None:
     """Never rounds: what is stored is on the grid that `decimals` comes from, or keeps its own digits when finer."""
     return None if value is None else f"{value:.{max(decimals, decimals_of(value))}f}"

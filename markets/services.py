@@ -1,8 +1,10 @@
-"""Writes: assets and symbols are listed. What the database would refuse is refused here first, with a field and a sentence."""
+"""Writes: assets and symbols are listed, trading rules changed.
 
-from collections.abc import Sequence
+What the database would refuse is refused here first, with a field and a sentence."""
+
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -28,6 +30,10 @@ class InvalidRule(ExchangeError):
 
 class UnknownAsset(ExchangeError):
     code = "NOT_FOUND"
+
+
+class UnknownSymbol(ExchangeError):
+    code = "UNKNOWN_SYMBOL"
 
 
 def create_asset(*, code: str, scale: int, actor: str, name: str = "") -> Asset:
@@ -105,6 +111,50 @@ def create_symbol(
     return symbol
 
 
+CHANGEABLE: Final = frozenset(
+    """is_listed route min_quantity max_quantity min_price max_price min_notional max_open_orders static_band dynamic_band market_protection
+    reference_price maker_fee taker_fee order_types""".split()
+)
+
+
+def change_symbol(*, symbol_id: int, changes: Mapping[str, Any], actor: str, reason: str) -> bool:
+    """Change trading rules (`CHANGEABLE`); False: nothing was different. Orders that were taken keep the fees they were taken at.
+
+    Assets, tick and lot never change; the status is set by `orders.controls.set_symbol_status`, in the worker's sequence.
+    Owns its transaction; locks the symbol's row. Raises: UnknownSymbol, InvalidRule (also: no reason).
+    """
+    if not reason.strip():
+        raise InvalidRule("Say why: the reason is kept in the audit trail.", field="reason")
+    unknown = sorted(changes.keys() - CHANGEABLE)
+    if unknown:
+        raise InvalidRule(f"{', '.join(unknown)} of a listed symbol cannot be changed.", field=unknown[0])
+    with own():
+        symbol = Symbol.objects.select_related("base", "quote").select_for_update(of=("self",), no_key=True).filter(pk=symbol_id).first()
+        if symbol is None:
+            raise UnknownSymbol("There is no such symbol.", field="symbol")
+        before = {name: getattr(symbol, name) for name in changes if getattr(symbol, name) != changes[name]}
+        if not before:
+            return False
+        for name in before:
+            setattr(symbol, name, changes[name])
+        _check(symbol)
+        try:
+            symbol.full_clean()
+            symbol.save(update_fields=list(before))
+        except ValidationError as problem:
+            raise _refused(problem) from None
+        except IntegrityError as problem:
+            raise InvalidRule(str(problem).splitlines()[0]) from None
+        told = [{name: plain_value(values[name]) for name in before} for values in (before, dict(changes))]
+        audit.record(actor=actor, action="symbol.change", subject=f"symbol:{symbol.name}", reason=reason, before=told[0], after=told[1])
+    return True
+
+
+def plain_value(value: Any) -> Any:
+    """A decimal as plain text without trailing zeros, anything else as it is."""
+    return f"{value.normalize(_EXACT):f}" if isinstance(value, Decimal) else value
+
+
 def _check(symbol: Symbol) -> None:
     """The rules of the trigger `symbol_grid` and those that span columns, told in a sentence. Raises: InvalidRule."""
     tick, lot = symbol.tick_size, symbol.lot_size
@@ -150,7 +200,11 @@ def _insert(row: Asset | Symbol) -> None:
         row.full_clean()
         row.save(force_insert=True)
     except ValidationError as problem:
-        field, messages = next(iter(problem.message_dict.items()))
-        raise InvalidRule(" ".join(messages), field=None if field == "__all__" else field) from None
+        raise _refused(problem) from None
     except IntegrityError as problem:  # somebody else was faster, or a rule that only the database knows
         raise InvalidRule(str(problem).splitlines()[0]) from None
+
+
+def _refused(problem: ValidationError) -> InvalidRule:
+    field, messages = next(iter(problem.message_dict.items()))
+    return InvalidRule(" ".join(messages), field=None if field == "__all__" else field)

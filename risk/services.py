@@ -45,7 +45,7 @@ def set_limit(
         audit.record(
             actor=actor,
             action="limit.set",
-            subject=_subject(kind, institution_id, account_id, symbol_id),
+            subject=limit_subject(kind, institution_id, account_id, symbol_id),
             reason=reason,
             before=None if before is None else {"value": f"{before:f}"},
             after={"value": f"{value:f}"},
@@ -62,7 +62,7 @@ def remove_limit(
         if before is None:
             return
         _rows(kind, institution_id, account_id, symbol_id).delete()
-        subject = _subject(kind, institution_id, account_id, symbol_id)
+        subject = limit_subject(kind, institution_id, account_id, symbol_id)
         audit.record(actor=actor, action="limit.remove", subject=subject, reason=reason, before={"value": f"{before:f}"})
 
 
@@ -89,6 +89,23 @@ def _check(kind: str, value: Decimal, reason: str, *, institution_id: int | None
         raise InvalidLimit("There is no such account.", field="account")
 
 
-def _subject(kind: str, institution_id: int | None, account_id: int | None, symbol_id: int | None) -> str:
+def institution_named(code: str) -> int:
+    """Raises: InvalidLimit."""
+    found = Institution.objects.filter(code=code).values_list("pk", flat=True).first()
+    if found is None:
+        raise InvalidLimit(f"There is no institution {code}.", field="institution")
+    return found
+
+
+def account_named(name: str) -> int:
+    """Raises: InvalidLimit."""
+    found = Account.objects.filter(name=name, kind="CUSTOMER").values_list("pk", flat=True).first()
+    if found is None:
+        raise InvalidLimit(f"There is no trading account {name}.", field="account")
+    return found
+
+
+def limit_subject(kind: str, institution_id: int | None, account_id: int | None, symbol_id: int | None) -> str:
+    """How the audit trail names a limit."""
     named = [("institution", institution_id), ("account", account_id), ("symbol", symbol_id)]
     return "limit:" + ",".join([kind, *(f"{what}={i}" for what, i in named if i is not None)])

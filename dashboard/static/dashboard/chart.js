@@ -20,6 +20,7 @@ export class CandleChart {
 
   constructor(container, { symbol, tickDecimals }) {
     this.symbol = symbol;
+    this.tickDecimals = tickDecimals;
     this.#chart = createChart(container, {
       autoSize: true,
       layout: { background: { type: ColorType.Solid, color: "transparent" }, attributionLogo: false, fontSize: 11 },
@@ -92,7 +93,7 @@ export class CandleChart {
   }
 
   #tell(candle = this.#bars.at(-1)?.candle, bar = this.#bars.at(-1)?.bar) {
-    const text = value => grouped(String(value));
+    const text = value => grouped(value.toFixed(this.tickDecimals));
     write(find("#legend"), candle ? `O ${text(candle.open)}  H ${text(candle.high)}  L ${text(candle.low)}  C ${text(candle.close)}  V ${short(bar?.value ?? 0)}` : "");
   }
 }

@@ -4,7 +4,6 @@ import { all, find, make, perFrame, write } from "./dom.js";
 import { grouped } from "./format.js";
 import { trimmed } from "./decimal.js";
 
-const ROW_PX = 20;
 const FEWEST = 6;
 const STEPS = [1, 10, 100, 1000, 10000];
 
@@ -36,7 +35,8 @@ export class Ladder {
   trade(price, side) { this.#last = { price, side }; this.draw(); }
 
   #fit() {
-    const many = Math.max(FEWEST, Math.floor((this.box.clientHeight - 34) / 2 / ROW_PX));
+    const rowPx = parseFloat(getComputedStyle(this.box).getPropertyValue("--row")), middlePx = find(".middle", this.box).offsetHeight;
+    const many = Math.max(FEWEST, Math.floor((this.box.clientHeight - middlePx) / 2 / rowPx));
     if (many === this.#many) return;
     this.#many = many;
     for (const side of ["asks", "bids"]) {

@@ -27,10 +27,10 @@ export class OrderForm {
     this.lotDecimals = decimalsOf(rules.lot_size);
     this.quoteDecimals = (rules.min_notional.split(".")[1] ?? "").length;
     this.setSide = choice(find("#side"), side => { this.#side = side; this.#show(); });
-    choice(find("#kind"), kind => { this.#kind = kind; this.fields.part.value = 0; this.#show(); });
+    choice(find("#kind"), kind => { this.#kind = kind; this.#showPart(0); this.#show(); });
     this.form.addEventListener("submit", event => { event.preventDefault(); this.#send(); });
     this.fields.price.addEventListener("input", () => { this.#clear("price"); this.#reckon(); });
-    this.fields.amount.addEventListener("input", () => { this.#clear("amount"); this.fields.part.value = 0; write(find("#part"), "0 %"); this.#reckon(); });
+    this.fields.amount.addEventListener("input", () => { this.#clear("amount"); this.#showPart(0); this.#reckon(); });
     this.fields.part.addEventListener("input", () => this.#slide());
     this.fields.account.addEventListener("change", event => accounts.choose(event.target.value));
     accounts.addEventListener("change", () => this.#showAccounts());
@@ -124,7 +124,7 @@ export class OrderForm {
   /** Part of what is available → amount, rounded down to the lot so that it never asks for more than there is. */
   #slide() {
     const part = BigInt(this.fields.part.value), available = this.#available;
-    write(find("#part"), `${part} %`);
+    this.#showPart(part);
     if (available === null) return;
     const scale = 8, held = (units(available, scale) * part) / 100n;
     let text;
@@ -138,6 +138,12 @@ export class OrderForm {
     this.fields.amount.value = part ? text : "";
     this.#clear("amount");
     this.#reckon();
+  }
+
+  #showPart(percent) {
+    this.fields.part.value = percent;
+    this.fields.part.style.setProperty("--part", `${percent}%`);
+    write(find("#part-shown"), `${percent} %`);
   }
 
   #onLot(amount, scale) {
@@ -197,8 +203,7 @@ export class OrderForm {
       const taken = await place(order);
       this.#answer(outcome(taken, this.#rules), Number(taken.filled_quantity) > 0 || taken.status === "OPEN" || taken.status === "PENDING" ? "good" : "bad");
       this.fields.amount.value = "";
-      this.fields.part.value = 0;
-      write(find("#part"), "0 %");
+      this.#showPart(0);
       this.placed(taken);
     } catch (error) {
       const field = FIELD_OF[error.code], text = explained(error, this.#rules);

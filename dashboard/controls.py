@@ -1,6 +1,7 @@
 """An operator's controls over one market: halt, resume, cancel all. One address, JSON in and out, one service call each."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
@@ -8,11 +9,11 @@ import orjson
 import structlog
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.pages import guarded
 from dashboard.people import allowed
-from dashboard.queries import market_state
+from dashboard.queries import latest_controls, market_state
 from exchange_platform.errors import ExchangeError
 from institutions.models import User
 from institutions.rights import Right
@@ -33,6 +34,13 @@ _request_id = re.compile(r"[A-Za-z0-9._-]{1,40}").fullmatch
 log = structlog.get_logger("dashboard.controls")
 
 
+@require_safe
+@guarded
+def controls_used(request: HttpRequest) -> HttpResponse:
+    """{results}: the latest controls that anybody used, for who may read the trail."""
+    return _answered(request, lambda request_id: {"results": latest_controls()}, right=Right.READ_AUDIT)
+
+
 # Exempt from Django's token: whoever calls proves themselves in a header that a browser never sends by itself (decision 0012).
 @csrf_exempt
 @require_http_methods(["GET", "POST"])
@@ -40,21 +48,27 @@ log = structlog.get_logger("dashboard.controls")
 def symbol_controls(request: HttpRequest, symbol: str) -> HttpResponse:
     """GET: how the market stands. POST {action, reason}: do it; answers how the market stands right afterwards, with
     `request_id` and, for cancel_all, `asked`: how many orders were told to end."""
+    name = symbol.replace("-", "/")
+    if request.method == "GET":
+        return _answered(request, lambda request_id: market_state(symbol=name), right=Right.BACK_OFFICE)
+    return _answered(request, lambda request_id: _act(request, name, request_id))
+
+
+def _answered(request: HttpRequest, act: Callable[[str], dict[str, Any]], *, right: Right | None = None) -> HttpResponse:
+    """What `act` gives for this request's id, or the error body of what was refused. `right`: needed before."""
     sent_id = request.headers.get("X-Request-ID", "")
     request_id = sent_id if _request_id(sent_id) else uuid4().hex
-    name = symbol.replace("-", "/")
     try:
-        if request.method == "GET":
-            allowed(request, Right.BACK_OFFICE)
-            return _answer({**market_state(symbol=name), "request_id": request_id})
-        _same_origin(request)
-        return _answer({**_act(request, name, request_id), "request_id": request_id})
+        if right is not None:
+            allowed(request, right)
+        return _answer({**act(request_id), "request_id": request_id})
     except ExchangeError as error:
         body = {"code": error.code, "message": error.message, "field": error.field, "request_id": request_id, "details": error.details}
         return _answer(body, status=_STATUS.get(error.code, 400))
 
 
 def _act(request: HttpRequest, symbol: str, request_id: str) -> dict[str, Any]:
+    _same_origin(request)
     action, reason = _read(request)
     user = allowed(request, NEEDED[action])
     asked = None

@@ -1,10 +1,14 @@
 """What an operator has to see before and after a control: how the market stands, and whether the worker has acted."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 
+from institutions.models import AuditEntry
 from orders.controls import NoSuchSymbol, live_orders
+
+CONTROLS: Final = ("symbol.status", "orders.cancel_all")
+SHOWN: Final = 12
 
 
 def market_state(*, symbol: str) -> dict[str, Any]:
@@ -41,3 +45,24 @@ def market_state(*, symbol: str) -> dict[str, Any]:
             {"asset": quote, "amount": f"{live.held_quote.normalize():f}" if live else "0"},
         ],
     }
+
+
+def latest_controls() -> list[dict[str, Any]]:
+    """The last controls that anybody used, newest first: `at, actor, what, subject, reason`. Backwards over the index of the trail."""
+    rows = AuditEntry.objects.filter(action__in=CONTROLS).order_by("-at")[:SHOWN]
+    return [
+        {
+            "at": row.at.isoformat(timespec="milliseconds")[:23] + "Z",
+            "actor": row.actor.rpartition(":")[2],
+            "what": _what(row.action, row.before, row.after),
+            "subject": row.subject.rpartition(":")[2],
+            "reason": row.reason,
+        }
+        for row in rows
+    ]
+
+
+def _what(action: str, before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    if action == "symbol.status":
+        return f"{(before or {}).get('status', '')} → {(after or {}).get('status', '')}"
+    return f"cancel all: {(after or {}).get('orders', 0)} orders"

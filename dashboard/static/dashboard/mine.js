@@ -100,7 +100,7 @@ export class Mine {
       key: id,
       cells: [
         [dayAndClock(order.created_at), "soft"], [order.symbol], [spoken(side), side === "BUY" ? "up" : "down"],
-        [kind === "LIMIT" ? lifetime.replace("GTX", "post-only") : spoken(kind)], [order.price ? grouped(order.price) : "market"],
+        [lifetime === "GTX" ? "post-only" : `${spoken(kind)} ${lifetime}`], [order.price ? grouped(order.price) : "market"],
         [order.quantity ?? order.quote_quantity ?? NONE], [`${filledPercent(order)} %`],
       ],
       button: { text: isGoing ? "Cancelling…" : "Cancel", label: `Cancel the order to ${spoken(side)} ${order.quantity} at ${order.price}`, isOff: isGoing, run: () => this.#cancel(order) },

@@ -3,12 +3,14 @@
 import { openControl, startControls } from "./controls.js";
 import { all, find, flash, make, perFrame, pick, write } from "./dom.js";
 import { follow } from "./feed.js";
-import { direction, grouped, inPath, NONE, percent, seconds, short, since, spoken } from "./format.js";
-import { read } from "./rest.js";
+import { dayAndClock, direction, grouped, inPath, NONE, percent, seconds, short, since, spoken } from "./format.js";
+import { call, read } from "./rest.js";
+import { session } from "./session.js";
 import { startShell } from "./shell.js";
 import { drawSpark } from "./spark.js";
 
 const STATUS_MS = 2_000;  // the contract has no channel for a symbol's status
+const USED_MS = 15_000;
 const SPARK_MS = 60_000;
 const SPARK_POINTS = 96;  // a day of quarter hours
 const rows = new Map();
@@ -31,7 +33,7 @@ class Row {
     this.tr.addEventListener("click", event => { if (!event.target.closest("a, button")) link.click(); });
     for (const button of all("[data-control]", this.tr)) {
       button.setAttribute("aria-label", `${button.textContent} ${symbol}`);
-      button.addEventListener("click", () => openControl(button.dataset.control, symbol, () => readStatuses()));
+      button.addEventListener("click", () => openControl(button.dataset.control, symbol, () => { readStatuses(); readUsed(); }));
     }
     this.spark = perFrame(() => drawSpark(this.cells.spark, [...this.points, ...(this.ticker?.last_price ? [Number(this.ticker.last_price)] : [])]));
     follow(`ticker.${symbol}`, ({ data }) => this.take(data));
@@ -92,6 +94,17 @@ async function readStatuses() {
   write(find("#summary"), `${results.length} ${results.length === 1 ? "market" : "markets"}, ${shut ? `${shut} not trading` : "all trading"}`);
 }
 
+/** Who used which control and why: for those who may use them. */
+async function readUsed() {
+  if (!session.isOperator) return;
+  try {
+    const { results } = await call("GET", "/controls");
+    find("#none-used").hidden = results.length > 0;
+    find("#used").replaceChildren(...results.map(({ at, actor, what, subject, reason }) => make("li", "", null, {},
+      make("time", "", dayAndClock(at), { datetime: at }), make("span", "", subject), make("span", "", what.toLowerCase().replaceAll("_", " ")), make("span", "", actor), make("span", "reason", reason))));
+  } catch { /* the mark in the head tells */ }
+}
+
 async function watchStatuses() {
   try { await readStatuses(); } catch { /* the mark in the head tells */ }
   setTimeout(watchStatuses, document.hidden ? STATUS_MS * 5 : STATUS_MS);
@@ -99,6 +112,9 @@ async function watchStatuses() {
 
 startShell();
 startControls();
+session.addEventListener("change", readUsed);
+readUsed();
+setInterval(readUsed, USED_MS);
 watchStatuses();
 setInterval(() => { for (const row of rows.values()) row.readSpark(); }, SPARK_MS);
 addEventListener("resize", () => { for (const row of rows.values()) row.spark(); });

@@ -41,7 +41,7 @@ def controls_used(request: HttpRequest) -> HttpResponse:
     return _answered(request, lambda request_id: {"results": latest_controls()}, right=Right.READ_AUDIT)
 
 
-# Exempt from Django's token: whoever calls proves themselves in a header that a browser never sends by itself (decision 0012).
+# Exempt from Django's token: whoever calls proves themselves in a header that a browser never sends by itself (decision 0014).
 @csrf_exempt
 @require_http_methods(["GET", "POST"])
 @guarded

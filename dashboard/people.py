@@ -1,6 +1,6 @@
 """Who acts on a page: the person behind the access token of the API, sent in the Authorization header.
 
-No cookie is involved, so no other site can act in that person's name (decision 0012).
+No cookie is involved, so no other site can act in that person's name (decision 0014).
 """
 
 from typing import Any

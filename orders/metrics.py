@@ -1,6 +1,6 @@
 """What a batch of intake or settlement comes to in figures: added up in plain Python, then one write per set of labels.
 
-Call after the commit. Measured with `python -m bench metrics`: about 0.3 µs per order in a batch of 50, for either.
+Call after the commit. Measured with `python -m bench metrics`: 0.5 µs per order in a batch of 50, 0.35 in one of 500, for either.
 """
 
 from collections.abc import Iterable

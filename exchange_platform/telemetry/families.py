@@ -28,29 +28,34 @@ RATIO_BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05)
 class Cell:
     """One number of this process."""
 
-    __slots__ = ("_generation", "_key", "_prefix", "_value")
+    __slots__ = ("_generation", "_key", "_place", "_prefix", "_value")
 
     def __init__(self, prefix: str, key: str) -> None:
         self._prefix = prefix
         self._key = key
         self._generation = 0
         self._value = 0.0
+        self._place: files.Place | None = None
 
     def add(self, amount: float) -> None:
         with files.lock:
             if self._generation != files.slot.generation:
                 self._attach()
             self._value += amount
-            files.slot.write(self._prefix, self._key, self._value, 0.0)
+            if self._place is not None:
+                self._place.write(self._value, 0.0)
 
     def set(self, value: float, stamp: float) -> None:
         with files.lock:
-            self._generation = files.slot.generation
+            if self._generation != files.slot.generation:
+                self._attach()
             self._value = value
-            files.slot.write(self._prefix, self._key, value, stamp)
+            if self._place is not None:
+                self._place.write(value, stamp)
 
     def _attach(self) -> None:
-        self._value = files.slot.value(self._prefix, self._key)
+        self._place = place = files.slot.attach(self._prefix, self._key)
+        self._value = 0.0 if place is None else place.value
         self._generation = files.slot.generation
 
 

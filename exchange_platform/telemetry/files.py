@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from struct import Struct
 from typing import Final
 
 import structlog
@@ -18,6 +19,8 @@ from django.conf import settings
 from prometheus_client.mmap_dict import MmapedDict
 
 log = structlog.get_logger(__name__)
+
+_pack = Struct("dd").pack
 
 LARGEST_ENTRY: Final = 8192
 LIVE_GAUGE: Final = "gauge_live"
@@ -37,6 +40,21 @@ class _File(MmapedDict):
         super()._init_value(key)
 
 
+class Place:
+    """Where a figure lies."""
+
+    __slots__ = ("_file", "_position", "value")
+
+    def __init__(self, file: _File, position: int, value: float) -> None:
+        self._file = file
+        self._position = position
+        self.value = value
+
+    def write(self, value: float, stamp: float) -> None:
+        """The caller holds `lock`. The map is asked for each time: a file that grows gets another one."""
+        self._file._m[self._position : self._position + 16] = _pack(value, stamp)
+
+
 class Slot:
     """The files of this process: one per kind of figure. Where they cannot be made, figures stay in memory and nobody sees them."""
 
@@ -47,32 +65,20 @@ class Slot:
         self._files: dict[str, _File | None] = {}
         self._is_broken = False
 
-    def file(self, prefix: str) -> _File | None:
-        """The file of a kind of figure ("counter", "gauge_livesum"); None when there cannot be one. The caller holds `lock`."""
+    def attach(self, prefix: str, key: str) -> "Place | None":
+        """Where a figure of this kind ("counter", "gauge_livesum") lies and what stands there already, of this process or of whoever
+        had the slot before. None when there is no place. The caller holds `lock`."""
         if prefix not in self._files:
             self._files[prefix] = self._open(prefix)
-        return self._files[prefix]
-
-    def write(self, prefix: str, key: str, value: float, stamp: float) -> None:
-        """The caller holds `lock`."""
-        file = self.file(prefix)
+        file = self._files[prefix]
         if file is None:
-            return
+            return None
         try:
-            file.write_value(key, value, stamp)
+            value = float(file.read_value(key)[0])
         except (OSError, ValueError) as problem:
             self._give_up(problem)
-
-    def value(self, prefix: str, key: str) -> float:
-        """What stands there, of this process or of whoever had the slot before. The caller holds `lock`."""
-        file = self.file(prefix)
-        if file is None:
-            return 0.0
-        try:
-            return float(file.read_value(key)[0])
-        except (OSError, ValueError) as problem:
-            self._give_up(problem)
-            return 0.0
+            return None
+        return Place(file, file._positions[key], value)
 
     def leave(self) -> None:
         """Give the slot up; the next figure takes one anew. Also called in a forked child, whose slot is its parent's."""
@@ -120,6 +126,7 @@ class Slot:
             if file is not None:
                 file.close()
             self._files[prefix] = None
+        self.generation += 1  # nobody may write to what is closed
 
 
 lock = threading.Lock()

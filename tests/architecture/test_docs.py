@@ -24,7 +24,7 @@ ALL = [README, *sorted(DOCS.rglob("*.md"))]
 
 MADE_AT_RUN_TIME = ("var/",)
 FILE_ENDINGS = (".py", ".md", ".html", ".png", ".csv", ".gz", ".json", ".toml", ".lock", ".yml", ".sh")
-CODE_ROOMS = ("api", "exchange_platform", "institutions", "markets", "matching", "notifications", "orders", "risk", "wallet")
+CODE_ROOMS = ("api", "dashboard", "exchange_platform", "institutions", "markets", "matching", "notifications", "orders", "risk", "wallet")
 SOURCES = [path for room in CODE_ROOMS for path in sorted((PROJECT / room).rglob("*.py"))]
 
 _fence = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ from websockets.protocol import State
 
 SOCKET_EXTENSION: Final = "exchange.socket"
 MESSAGE_LIMIT: Final = 256 * 1024  # a longer message of a client closes the connection with 1009
-LAST_WORDS_S: Final = 2.0  # how long a client that is cut off has for reading the close frame
+LAST_WORDS_S: Final = 5.0  # how long a client that is cut off has for reading the close frame
 
 
 class DirectWebSocketProtocol(WebSocketsSansIOProtocol):

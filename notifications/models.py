@@ -57,12 +57,3 @@ class DeadLetter(News):
 
     class Meta:
         ordering = [F("failed_at").desc()]
-
-
-class Consumed(models.Model):
-    """How far a consumer has come on a stream. Raised in the transaction of the effect, so that each has its effect once."""
-
-    pk = models.CompositePrimaryKey("consumer", "stream")
-    consumer = models.CharField(max_length=40)
-    stream = models.CharField(max_length=60)
-    sequence = models.BigIntegerField(default=0)

@@ -13,15 +13,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Consumed',
-            fields=[
-                ('pk', models.CompositePrimaryKey('consumer', 'stream', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('consumer', models.CharField(max_length=40)),
-                ('stream', models.CharField(max_length=60)),
-                ('sequence', models.BigIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
             name='DeadLetter',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

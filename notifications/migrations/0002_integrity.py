@@ -10,9 +10,6 @@ END $$;
 CREATE TRIGGER feed_never_back BEFORE UPDATE ON notifications_feed FOR EACH ROW
     WHEN (NEW.orders < OLD.orders OR NEW.trades < OLD.trades OR NEW.balances < OLD.balances OR NEW.account_id <> OLD.account_id)
     EXECUTE FUNCTION notifications_never_back();
-CREATE TRIGGER consumed_never_back BEFORE UPDATE ON notifications_consumed FOR EACH ROW
-    WHEN (NEW.sequence < OLD.sequence OR NEW.consumer <> OLD.consumer OR NEW.stream <> OLD.stream)
-    EXECUTE FUNCTION notifications_never_back();
 SELECT exchange_keep('notifications_feed', 'account_id');
 ALTER TABLE notifications_feed SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
 ALTER TABLE notifications_outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
@@ -20,7 +17,6 @@ ALTER TABLE notifications_outbox SET (autovacuum_vacuum_scale_factor = 0.0, auto
 
 REVERSE = """
 SELECT exchange_keep_no_longer('notifications_feed');
-DROP TRIGGER consumed_never_back ON notifications_consumed;
 DROP TRIGGER feed_never_back ON notifications_feed;
 DROP FUNCTION notifications_never_back();
 """

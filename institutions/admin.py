@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from exchange_platform.back_office import show
@@ -27,6 +28,8 @@ from exchange_platform.back_office.listing import (
 from institutions import operations
 from institutions.back_office import account_link, audit_table, changed, institution_link, offer_institutions, reach_of
 from institutions.models import Account, AccountKind, ApiKey, AuditEntry, Institution, Role, User
+
+admin.site.unregister(Group)  # rights follow from the role, never from a group
 
 NEVER = 2**62
 FROZEN = [ANY, ("yes", "frozen"), ("no", "not frozen")]
@@ -117,6 +120,9 @@ class InstitutionAdmin(Reader):
             Facts("Go to", lists),
         ]
 
+    def title_of(self, row: Institution) -> str:
+        return f"Institution {row.code}"
+
     def tables(self, request: HttpRequest, row: Institution) -> Sequence[Table]:
         return [audit_table(request, f"institution:{row.code}")]
 
@@ -159,6 +165,9 @@ class AccountAdmin(Reader):
             ("Id", row.pk),
         ]
         return [Facts("Account", about), Facts("Go to", _account_lists(row))]
+
+    def title_of(self, row: Account) -> str:
+        return f"Account {row.name}"
 
     def tables(self, request: HttpRequest, row: Account) -> Sequence[Table]:
         return [audit_table(request, f"account:{row.name}")]
@@ -210,6 +219,9 @@ class UserAdmin(ClientReader):
             ("Last log-in here (UTC)", show.moment(row.last_login)),
         ]
         return [Facts("Person", about)]
+
+    def title_of(self, row: User) -> str:
+        return f"Person {row.username}"
 
     def tables(self, request: HttpRequest, row: User) -> Sequence[Table]:
         return [audit_table(request, f"user:{row.username}")]
@@ -266,7 +278,7 @@ class ApiKeyAdmin(ClientReader):
         return [audit_table(request, f"api_key:{row.key}")]
 
     def title_of(self, row: ApiKey) -> str:
-        return row.key
+        return f"API key {row.key}"
 
 
 @admin.register(AuditEntry)
@@ -300,7 +312,7 @@ class AuditAdmin(Reader):
         return newest(rows, whole_number(question.get("before")))
 
     def facts(self, request: HttpRequest, row: AuditEntry) -> Sequence[Facts]:
-        who = [("Who", row.actor), ("Action", row.action), ("To what", row.subject), ("Why", row.reason or show.NOTHING)]
+        what = [("Who", row.actor), ("Action", row.action), ("To what", row.subject), ("Why", row.reason or show.NOTHING)]
         where = [
             ("Time (UTC)", show.moment(row.at)),
             ("From", row.ip or show.NOTHING),
@@ -308,15 +320,20 @@ class AuditAdmin(Reader):
             ("Request", show.code(row.request_id)),
             ("Number", row.pk),
         ]
-        return [
-            Facts("What", who),
-            Facts("When and where", where),
-            Facts("Before", [("", show.data(row.before))]),
-            Facts("After", [("", show.data(row.after))]),
-        ]
+        return [Facts("What", what), Facts("When and where", where)]
+
+    def tables(self, request: HttpRequest, row: AuditEntry) -> Sequence[Table]:
+        before, after = row.before or {}, row.after or {}
+        rows = [[name, _told(before, name), _told(after, name)] for name in sorted({*before, *after})]
+        return [Table("Change", ["What", "Before", "After"], rows, "The entry says no more than its action.")]
 
     def title_of(self, row: AuditEntry) -> str:
-        return f"{row.action} {row.subject}"
+        return f"Audit entry {row.pk}: {row.action}"
+
+
+def _told(values: dict[str, Any], name: str) -> object:
+    value = values.get(name)
+    return show.NOTHING if value is None else value if isinstance(value, str) else show.data(value)
 
 
 OUT_OF_ORDER = 1_000  # entries written at the same time may have got their numbers the other way round

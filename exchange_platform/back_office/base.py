@@ -153,7 +153,7 @@ class Reader(ModelAdmin):
         label = f"{self.opts.app_label}.{self.opts.model_name}"
         context = self._context(request, title=self.title_of(row))
         context["facts"] = self.facts(request, row)
-        context["tables"] = [*self.tables(request, row), *(panel(request, row) for panel in panels_of(label))]
+        context["tables"] = [*(panel(request, row) for panel in panels_of(label)), *self.tables(request, row)]
         context["buttons"] = self._buttons(request, self.all_operations(), row)
         return TemplateResponse(request, "back_office/detail.html", context)
 

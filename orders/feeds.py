@@ -9,12 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
 from django.db import connections
 
 from exchange_platform.db import array
-from exchange_platform.ids import uuid_ms
 from markets.units import Market, market_by_id
 from notifications.channels import account_group, symbol_group
 from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
@@ -81,11 +79,11 @@ def _order(news: Sequence[Any], moment: datetime, account_id: int) -> tuple[dict
     """The order as it is after this news, and the kind of update."""
     if news[0] == "N":
         row = _new_row(news, account_id)
-        _orders.remember(row)
+        _orders.remember(news[1], row)
         return order_view(row), "REJECTED" if row[8] == "REJECTED" else "CREATED"
     _, order_id, _, symbol_id, status, reason, sequence, ticks, total, filled, filled_quote, prevented, fee = news
     market = market_by_id(symbol_id)
-    known = _orders.take(UUID(order_id), ended=status in TERMINAL)
+    known = _orders.take(order_id, ended=status in TERMINAL)
     row = (
         *known[:8], status,
         None if known[9] is None else _decimal(market.quantity_text(total)),  # by a quote amount: no quantity of its own
@@ -101,31 +99,30 @@ def _order(news: Sequence[Any], moment: datetime, account_id: int) -> tuple[dict
 def _new_row(news: Sequence[Any], account_id: int) -> Row:
     (_, order_id, _, client_order_id, account, symbol_id, side, order_type, time_in_force, status, quantity, quote_quantity, price,
      stop_price, reason) = news  # fmt: skip
-    identity = UUID(order_id)
-    created_at = _moment(uuid_ms(identity))
+    created_at = _moment(int(order_id[:12], 16))
     return (
-        identity, client_order_id, None, account, symbol_id, side, order_type, time_in_force, status, _decimal(quantity),
+        _dashed(order_id), client_order_id, None, account, symbol_id, side, order_type, time_in_force, status, _decimal(quantity),
         _decimal(quote_quantity), _ZERO, _ZERO, _decimal(price), _decimal(stop_price), _ZERO, _ZERO, reason, created_at, created_at, 0,
         account_id,
     )  # fmt: skip
 
 
 class _Orders:
-    """What never changes of the orders that may soon be heard of again."""
+    """What never changes of the orders that may soon be heard of again, by the 32 hex digits of their ids."""
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[UUID, Row] = OrderedDict()
+        self._rows: OrderedDict[str, Row] = OrderedDict()
 
-    def remember(self, row: Row) -> None:
+    def remember(self, order_id: str, row: Row) -> None:
         if row[8] in TERMINAL:
             return
-        self._rows[row[0]] = row
+        self._rows[order_id] = row
         if len(self._rows) > REMEMBERED_ORDERS:
             self._rows.popitem(last=False)
 
     def learn(self, order_ids: Iterable[str]) -> None:
         """Read those that are not remembered."""
-        unknown = sorted({identity for identity in map(UUID, order_ids) if identity not in self._rows})
+        unknown = sorted({order_id for order_id in order_ids if order_id not in self._rows})
         if not unknown:
             return
         with connections["default"].cursor() as cursor:
@@ -134,11 +131,11 @@ class _Orders:
                 [array(unknown), unknown[0], unknown[-1]],
             )
             for row in cursor.fetchall():
-                self._rows[row[0]] = row
+                self._rows[row[0].hex] = row
 
-    def take(self, identity: UUID, *, ended: bool) -> Row:
+    def take(self, order_id: str, *, ended: bool) -> Row:
         """Raises: KeyError when there is no such order."""
-        return self._rows.pop(identity) if ended else self._rows[identity]
+        return self._rows.pop(order_id) if ended else self._rows[order_id]
 
 
 _orders = _Orders()
@@ -150,7 +147,7 @@ def _own_trade(news: Sequence[Any], at: str) -> dict[str, Any]:
     receives_base = (taker_side == "BUY") != is_maker
     return {
         **_public_trade(identity, market, price, quantity, taker_side, at),
-        "order_id": str(UUID(order_id)),
+        "order_id": _dashed(order_id),
         "fee": fixed(Decimal(fee), market.base_scale if receives_base else market.quote_scale),
         "fee_asset": market.base if receives_base else market.quote,
         "is_maker": is_maker,
@@ -189,8 +186,8 @@ def _market(payload: Any) -> Words:
         told = {
             **public,
             "engine_sequence": sequence,
-            "maker_order_id": str(UUID(maker_order)),
-            "taker_order_id": str(UUID(taker_order)),
+            "maker_order_id": _dashed(maker_order),
+            "taker_order_id": _dashed(taker_order),
             "maker_account_id": maker_account,
             "taker_account_id": taker_account,
             "maker_fee": maker_fee,
@@ -206,7 +203,7 @@ def _market(payload: Any) -> Words:
 
 def _public_trade(identity: str, market: Market, price: str, quantity: str, taker_side: str, at: str) -> dict[str, Any]:
     return {
-        "trade_id": str(UUID(identity)),
+        "trade_id": _dashed(identity),
         "symbol": market.name,
         "price": price,
         "quantity": quantity,
@@ -214,6 +211,11 @@ def _public_trade(identity: str, market: Market, price: str, quantity: str, take
         "is_buyer_maker": taker_side == "SELL",
         "timestamp": at,
     }
+
+
+def _dashed(digits: str) -> str:
+    """32 hex digits as a UUID is written; a tenth of the cost of making one."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _decimal(text: str | None) -> Decimal | None:

@@ -26,7 +26,7 @@ class Level:
 def step_ticks(price_ticks: int) -> int:
     """The ladder's step: 1, 2 or 5 times a power of ten, near a fifty-thousandth of the price."""
     wanted = max(1, int(price_ticks * LADDER))
-    power = 10 ** (len(str(wanted)) - 1)
+    power = int(10 ** (len(str(wanted)) - 1))
     return max(nice * power for nice in (1, 2, 5) if nice * power <= wanted)
 
 

@@ -16,9 +16,8 @@ FIELD_ENCRYPTION_KEY: str = env.key_32_bytes("FIELD_ENCRYPTION_KEY")
 DEBUG: bool = False
 ALLOWED_HOSTS: list[str] = env.names("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
 # Who is told metrics and what is wrong with the exchange's health: this machine and private networks.
-INTERNAL_NETWORKS: list[str] = env.names(
-    "INTERNAL_NETWORKS", "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
-)
+PRIVATE_NETWORKS = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
+INTERNAL_NETWORKS: list[str] = env.names("INTERNAL_NETWORKS", PRIVATE_NETWORKS)
 
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",

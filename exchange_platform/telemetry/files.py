@@ -2,7 +2,7 @@
 
 A process takes a numbered slot by a kernel lock, at its first figure. The lock ends with the process, however it ends; whoever
 takes the slot next goes on counting where the dead one stopped. So counters survive kill -9, there are never more files than
-there were processes at one time, and nobody has to clean up. Source: decision 0012.
+there were processes at one time, and nobody has to clean up. Source: decision 0015.
 """
 
 import fcntl

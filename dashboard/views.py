@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.pages import guarded
+from dashboard.scripts import needed_by
 from markets.queries import symbols
 
 INTERVALS: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
@@ -16,7 +17,7 @@ INTERVALS: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 @guarded
 def overview(request: HttpRequest) -> HttpResponse:
     """All markets, and an operator's controls over them."""
-    return render(request, "dashboard/overview.html")
+    return render(request, "dashboard/overview.html", {"modules": needed_by("dashboard/overview.js")})
 
 
 @require_safe
@@ -29,4 +30,5 @@ def market(request: HttpRequest, symbol: str) -> HttpResponse:
     if name not in dict(listed):
         return render(request, "dashboard/no_market.html", shown, status=404)
     base, quote = name.split("/")
-    return render(request, "dashboard/market.html", {**shown, "base": base, "quote": quote, "intervals": INTERVALS})
+    shown |= {"base": base, "quote": quote, "intervals": INTERVALS, "modules": needed_by("dashboard/market.js")}
+    return render(request, "dashboard/market.html", shown)

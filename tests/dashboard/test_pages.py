@@ -51,3 +51,10 @@ def test_the_charts_carry_their_licence() -> None:
     folder = STATIC / "vendor" / "lightweight-charts"
     assert {"LICENSE", "NOTICE", "SOURCE.md"} <= {path.name for path in folder.iterdir()}
     assert "5.2.1" in (folder / "SOURCE.md").read_text()
+
+
+def test_a_page_tells_beforehand_every_script_that_it_will_need(symbol: Symbol) -> None:
+    page = Client().get(f"/markets/{symbol.name.replace('/', '-')}").content.decode()
+    told = set(re.findall(r'modulepreload" href="/static/([^"]+)"', page))
+    assert {"dashboard/stream.js", "dashboard/session.js", "dashboard/decimal.js"} <= told
+    assert any(name.startswith("vendor/") for name in told)

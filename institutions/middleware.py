@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from exchange_platform.db import tenant_scope
 from exchange_platform.ids import uuid7
-from institutions import audit
+from institutions import audit, logins
 from institutions.models import User
 from institutions.rights import Right, may
 
+ADMIN = "/admin/"
+LOGIN = "/admin/login/"
 AGENT_LENGTH = 300
 
 
@@ -24,14 +26,34 @@ class ReachMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        user = request.user if request.path.startswith("/admin/") else None
-        if not isinstance(user, User) or not may(user, Right.BACK_OFFICE):
+        if not request.path.startswith(ADMIN):
             return self._get_response(request)
-        user.is_staff = True  # for this request: what the templates of the admin ask before they show a search box
-        origin = audit.Origin(
-            ip=request.META.get("REMOTE_ADDR") or None,
-            user_agent=request.headers.get("User-Agent", "")[:AGENT_LENGTH],
-            request_id=uuid7().hex,
-        )
-        with audit.asked_from(origin), tenant_scope(user.institution_id):
-            return self._get_response(request)
+        with audit.asked_from(_origin(request)):
+            if request.path == LOGIN and request.method == "POST":
+                return self._log_in(request)
+            user = request.user
+            if not isinstance(user, User) or not may(user, Right.BACK_OFFICE):
+                return self._get_response(request)
+            user.is_staff = True  # for this request: what the templates of the admin ask before they show a search box
+            with tenant_scope(user.institution_id):
+                return self._get_response(request)
+
+    def _log_in(self, request: HttpRequest) -> HttpResponseBase:
+        """Slowed down when somebody guesses; on the record either way."""
+        username = request.POST.get("username", "")
+        if not logins.may_try(username=username, ip=_ip(request)):
+            told = "Too many attempts from this address. Wait five minutes, then try again."
+            return HttpResponse(told, status=429, content_type="text/plain; charset=utf-8", headers={"Retry-After": "300"})
+        response = self._get_response(request)
+        if response.status_code != 403:  # a form without its token has not been read
+            logins.record_attempt(username=username, succeeded=isinstance(request.user, User) and response.status_code == 302)
+        return response
+
+
+def _origin(request: HttpRequest) -> audit.Origin:
+    agent = request.headers.get("User-Agent", "")[:AGENT_LENGTH]
+    return audit.Origin(ip=_ip(request), user_agent=agent, request_id=uuid7().hex)
+
+
+def _ip(request: HttpRequest) -> str | None:
+    return request.META.get("REMOTE_ADDR") or None

@@ -1,7 +1,7 @@
 """Which role may do what, in one table. Doors ask `may` before they call a service; services do not know who is asking.
 
 A right is within reach only: staff of the platform have no institution and reach everything, an institution's own people reach
-their institution.
+their institution (decision 0016).
 """
 
 from enum import StrEnum

@@ -2,7 +2,7 @@
 
 They run inside the reader's scope (`exchange_platform.db.tenant_scope`), whose transaction the caller owns. Nothing is counted.
 What an index serves is read from it; other filters look through at most `LOOKED_THROUGH` rows at a time and say how far they
-came (decision 0013), so that a question with no answer costs as little as one with many.
+came (decision 0016), so that a question with no answer costs as little as one with many.
 """
 
 from collections.abc import Collection, Sequence

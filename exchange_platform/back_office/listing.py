@@ -1,4 +1,4 @@
-"""Lists of any length: newest first, a page at a time, from where the last one ended. Nothing is ever counted (decision 0013)."""
+"""Lists of any length: newest first, a page at a time, from where the last one ended. Nothing is ever counted (decision 0016)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

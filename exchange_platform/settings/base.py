@@ -204,6 +204,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
+    "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
 }
 

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from exchange_platform.back_office.navigation import GROUPS
-from institutions.models import User
+from institutions.models import AuditEntry, User
 from institutions.rights import RIGHTS, Right, may
 from tests.admin.conftest import Office, text_of
 from tests.factories import PASSWORD
@@ -150,3 +150,18 @@ def test_flags_of_the_framework_grant_nothing(office: Office) -> None:
     operator = User.objects.get(pk=office.users["operator"].pk)
     operator.institution_id = office.alpha.pk  # somebody else's operator
     assert not operator.has_perm("back_office")
+
+
+def test_attempts_to_log_in_are_on_the_record_and_guessing_is_slowed_down(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("institutions.logins.MOST_OF_ONE", 2)
+    guesser, honest = Client(REMOTE_ADDR="10.6.6.6"), Client(REMOTE_ADDR="10.7.7.7")
+    asked = {"username": office.users["operator"].username, "password": "a guess"}
+    assert [guesser.post("/admin/login/", asked).status_code for _ in range(3)] == [200, 200, 429]
+    assert guesser.post("/admin/login/", {**asked, "password": PASSWORD}).status_code == 429  # nor the right one, for a while
+    assert honest.post("/admin/login/?next=/admin/", {**asked, "password": PASSWORD}).status_code == 302  # from elsewhere it works
+    entries = AuditEntry.objects.filter(
+        subject=f"user:{asked['username']}", action__startswith="user.log_in", ip__startswith="10."
+    ).order_by("pk")
+    told = [(entry.action, entry.ip) for entry in entries]
+    assert told == [("user.log_in_refused", "10.6.6.6")] * 2 + [("user.log_in", "10.7.7.7")]
+    assert "a guess" not in str([entry.after for entry in entries])

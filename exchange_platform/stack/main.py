@@ -28,6 +28,7 @@ READY_PATHS = ("/health/ready", "/api/v1/symbols")  # all must answer 200 before
 HEALTHY_WITHIN_S = 30.0  # then the stack is started all the same, and says what is not well
 STAGE_DEMO, STAGE_WEB, STAGE_WORKERS, STAGE_REDIS, STAGE_POSTGRESQL = range(5)
 LARGE_LOG_BYTES = 20 * 1024 * 1024
+ORDERS_GO_FIRST = 5  # niceness of the Celery worker: where processors are short, publishing waits for taking and matching
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -171,7 +172,7 @@ class Stack:
         # One process with threads: tasks wait for PostgreSQL and Redis, and no pool process can be orphaned.
         worker = ["worker", "-n", "worker-0@%h", "-P", "threads", "-c", "4", "-Q", "background", "-l", "WARNING"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        self._supervisor.start(self._python("worker-0", *celery, *worker, stage=STAGE_WORKERS))
+        self._supervisor.start(self._python("worker-0", *celery, *worker, stage=STAGE_WORKERS, niceness=ORDERS_GO_FIRST))
         schedule = str(self.home / "celery" / "beat-schedule")
         self._supervisor.start(self._python("beat", *celery, "beat", "-l", "WARNING", "-s", schedule, stage=STAGE_WORKERS))
         port = web_socket.getsockname()[1]
@@ -195,7 +196,7 @@ class Stack:
     def _manage(self, name: str, *arguments: str, stage: int = STAGE_WORKERS, pass_fds: tuple[int, ...] = ()) -> ProcessSpec:
         return self._python(name, str(PROJECT / "manage.py"), *arguments, stage=stage, pass_fds=pass_fds)
 
-    def _python(self, name: str, *arguments: str, stage: int, pass_fds: tuple[int, ...] = ()) -> ProcessSpec:
+    def _python(self, name: str, *arguments: str, stage: int, pass_fds: tuple[int, ...] = (), niceness: int = 0) -> ProcessSpec:
         return ProcessSpec(
             name=name,
             argv=[sys.executable, *arguments],
@@ -205,6 +206,7 @@ class Stack:
             stage=stage,
             pass_fds=pass_fds,
             needs=("postgresql",),
+            niceness=niceness,
         )
 
     def _log(self, name: str) -> Path:

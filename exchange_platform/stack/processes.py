@@ -27,7 +27,7 @@ class Identity:
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """How to run one process. `stage`: processes of a lower stage are stopped first. `ready`: None means ready when started.
-    `needs`: names of processes that must be ready before this one is started again."""
+    `needs`: names of processes that must be ready before this one is started again. `niceness`: how far it lets others go first."""
 
     name: str
     argv: list[str]
@@ -42,6 +42,7 @@ class ProcessSpec:
     pass_fds: tuple[int, ...] = ()
     ready: Callable[[], bool] | None = None
     needs: tuple[str, ...] = field(default=())
+    niceness: int = 0
 
 
 def spawn(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
@@ -56,14 +57,16 @@ def spawn(spec: ProcessSpec) -> "subprocess.Popen[bytes]":
             env=spec.environment,
             start_new_session=True,
             pass_fds=spec.pass_fds,
-            preexec_fn=_before_exec(spec.identity, spec.death_signal),
+            preexec_fn=_before_exec(spec.identity, spec.death_signal, spec.niceness),
         )
 
 
-def _before_exec(identity: Identity | None, death_signal: signal.Signals) -> Callable[[], None]:
+def _before_exec(identity: Identity | None, death_signal: signal.Signals, niceness: int) -> Callable[[], None]:
     parent = os.getpid()
 
     def prepare() -> None:
+        if niceness:
+            os.nice(niceness)
         if identity is not None:
             os.setgroups([])
             os.setgid(identity.gid)

@@ -25,6 +25,8 @@ COMPARE_EVERY_ROUNDS: Final = 60  # with the open orders as the exchange knows t
 SHUT_POLL_S: Final = 2.0
 REST_AFTER_REFUSAL_ROUNDS: Final = 40
 TAKEN_SHARE: Final = Decimal("0.04")  # of the recorded flow; the recorded market is far larger than this one
+CALM: Final = 0.25  # how often a taker trades a little although the recording was quiet
+REACH_STEPS: Final = 8  # how far a taker goes
 SCALE_STEP: Final = Decimal("0.0002")
 # A status of the symbol in which quoting is pointless; everything else that is refused concerns one order or one side.
 SHUT: Final = frozenset({"SYMBOL_HALTED", "SYMBOL_CANCEL_ONLY", "SYMBOL_POST_ONLY", "UNKNOWN_SYMBOL"})
@@ -155,6 +157,7 @@ class DemoMarket:
                 trader.next_round()
             middle = self._middle(moment)
             await self._take(moment, middle)
+            await asyncio.sleep(self._every_s / 2)  # so that something moves twice a round, and matching has come to it
             await self._forget_what_traded()
             await asyncio.gather(*(self._quote(maker, number, middle) for number, maker in enumerate(self._makers)))
             if number % COMPARE_EVERY_ROUNDS == 0:
@@ -170,27 +173,24 @@ class DemoMarket:
     # -- takers
 
     async def _take(self, moment: Moment, middle: int) -> None:
-        """What the new price has left behind is bought up or sold off, and some of the recorded flow trades besides."""
-        orders: list[list[dict[str, Any]]] = [[] for _ in self._takers]
-        stale = [quote for maker in self._makers for quote in maker.quotes.values()]
-        for side, behind in (
-            (BUY, [quote for quote in stale if quote.level.side == SELL and quote.level.price_ticks <= middle]),
-            (SELL, [quote for quote in stale if quote.level.side == BUY and quote.level.price_ticks >= middle]),
-        ):
-            if behind:
-                self._add(orders, side, middle, sum(quote.lots for quote in behind))
+        """What the new price has left behind is bought up or sold off, and some of the recorded flow trades besides.
+
+        One taker and one batch per round: whatever trades together is told to everybody together, which is cheaper for all.
+        """
+        taker = self._chance.choice(self._takers)
+        quotes = [quote for maker in self._makers for quote in maker.quotes.values()]
+        behind = {
+            BUY: sum(quote.lots for quote in quotes if quote.level.side == SELL and quote.level.price_ticks <= middle),
+            SELL: sum(quote.lots for quote in quotes if quote.level.side == BUY and quote.level.price_ticks >= middle),
+        }
+        wished = [(side, middle, lots) for side, lots in behind.items() if lots]
         for side, flow in ((BUY, moment.bought), (SELL, moment.sold)):
             share = int(flow * TAKEN_SHARE * Decimal(self._chance.uniform(0.2, 1.8)) / self._lot)
             smallest = int(self._unit / self._lot) // 40
-            if share > smallest or self._chance.random() < 0.25:
-                limit = middle + (1 if side == BUY else -1) * self._step * 8
-                self._add(orders, side, limit, max(smallest, min(share, int(2 * self._unit / self._lot))))
-        await asyncio.gather(*(trader.send(sent) for trader, sent in zip(self._takers, orders, strict=True)))
-
-    def _add(self, orders: list[list[dict[str, Any]]], side: str, limit_ticks: int, lots: int) -> None:
-        able = [number for number, taker in enumerate(self._takers) if taker.may(side)]
-        if able and lots:
-            orders[self._chance.choice(able)].append({**self._order(side, limit_ticks, lots), "time_in_force": "IOC"})
+            if share > smallest or self._chance.random() < CALM:
+                limit = middle + (1 if side == BUY else -1) * self._step * REACH_STEPS
+                wished.append((side, limit, max(smallest, min(share, int(2 * self._unit / self._lot)))))
+        await taker.send([{**self._order(*wish), "time_in_force": "IOC"} for wish in wished if taker.may(wish[0])])
 
     async def _forget_what_traded(self) -> None:
         """Whatever stands before the best price in the book is gone. Raises: Unanswered."""

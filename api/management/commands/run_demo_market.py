@@ -36,7 +36,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--base-url", help="of the exchange (default: what stack.json says)")
         parser.add_argument("--credentials", type=Path, metavar="PATH", help="file with the demo accounts' keys (default: stack.json)")
-        parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="how long a round of a symbol takes (default 1)")
+        parser.add_argument("--every", type=float, default=1.5, metavar="SECONDS", help="how long a round of a symbol takes (default 1.5)")
 
     def handle(self, *_: Any, base_url: str | None, credentials: Path | None, every: float, **__: Any) -> None:
         stack = read(Path(settings.STACK_HOME) / "stack.json") if base_url is None or credentials is None else {}
@@ -69,7 +69,7 @@ async def run(base_url: str, keys: dict[str, tuple[str, str]], *, every_s: float
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with clients(base_url, keys) as by_account:
         markets = make_markets(by_account, every_s=every_s)
-        tasks = [asyncio.create_task(begin(market, after_s=every_s * at / len(markets))) for at, market in enumerate(markets)]
+        tasks = [asyncio.create_task(begin(market, after_s=every_s / 2 * at / len(markets))) for at, market in enumerate(markets)]
         waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

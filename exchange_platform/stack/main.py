@@ -278,6 +278,7 @@ def _get(port: int, path: str) -> tuple[int, bytes]:
 def _summary(content: dict[str, Any], path: Path, took_s: float) -> str:
     base = content["base_url"]
     rows = [
+        ("Markets", f"{base}/"),
         ("API", f"{base}/api/v1"),
         ("API documentation", f"{base}/api/v1/docs   {base}/api/v1/redoc"),
         ("Metrics", f"{base}/metrics"),

@@ -3,7 +3,7 @@
 import { CandlestickSeries, ColorType, createChart, CrosshairMode, HistogramSeries } from "../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 import { colour, find, write } from "./dom.js";
 import { follow } from "./feed.js";
-import { grouped, inPath, seconds, short, since } from "./format.js";
+import { grouped, inPath, short } from "./format.js";
 import { read } from "./rest.js";
 
 const HISTORY = 500;
@@ -58,7 +58,7 @@ export class CandleChart {
     });
     let history = [];
     try {
-      history = (await read(`/candles/${inPath(this.symbol)}?interval=${interval}&start_time=${since(HISTORY * seconds(interval))}`)).results;
+      history = (await read(`/candles/${inPath(this.symbol)}?interval=${interval}&limit=${HISTORY}`)).results;
     } catch { /* begins with what the stream brings */ }
     if (interval !== this.#interval) return;
     this.#bars = history.map(drawn);

@@ -77,6 +77,11 @@ class IntakeBatch:
         self._give_back_nonces(answers)
         return answers
 
+    @property
+    def drafts(self) -> list[Draft]:
+        """The new orders, taken or refused."""
+        return self._writes.drafts
+
     def look_up(self, connection: Connection[Any]) -> bool | None:
         """After a broken commit, on a new connection: True it happened, False it did not, None not known (yet).
 

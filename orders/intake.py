@@ -23,6 +23,7 @@ from psycopg import errors as pg
 from exchange_platform.db import connect_direct
 from exchange_platform.errors import ExchangeError
 from orders.batch import IntakeBatch
+from orders.metrics import count_intake
 from orders.refusals import NotTaken, OutcomeUnknown, ReplayedSignature
 from orders.requests import Outcome, Submission
 
@@ -172,6 +173,7 @@ class Intake:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self._drop_connection()
             return self._resolve_unknown(batch, work, answers, error)
+        _count(work)
         return answers
 
     def _resolve_unknown(self, batch: list[Job], work: IntakeBatch, answers: list[list[Outcome]], error: Exception) -> list[list[Outcome]]:
@@ -207,6 +209,14 @@ class Intake:
             except psycopg.Error:
                 pass
             self._connection = None
+
+
+def _count(work: IntakeBatch) -> None:
+    """The batch is committed: whatever is wrong with counting it must not become its answer."""
+    try:
+        count_intake(work.drafts)
+    except Exception:
+        log.exception("intake_not_counted")
 
 
 def _all(job: Job, outcome: Outcome) -> list[Outcome]:

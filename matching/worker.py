@@ -137,7 +137,10 @@ class Worker:
         settlement.write(connection, written, shard=self.shard, epoch=self.epoch)
         connection.commit()
         settled_at = time.perf_counter()
-        count_settlement(batches.values(), commands=count, matching_s=matched_at - began_at, settling_s=settled_at - matched_at)
+        try:
+            count_settlement(batches.values(), commands=count, matching_s=matched_at - began_at, settling_s=settled_at - matched_at)
+        except Exception:
+            log.exception("settlement_not_counted")  # committed all the same: a worker that ended here would end again and again
         return count
 
     def _adopt_new_symbols(self, connection: psycopg.Connection[Any]) -> None:

@@ -117,3 +117,13 @@ def test_what_is_read_from_the_database(counted: Exchange) -> None:
     assert waiting["matching_lease_epoch"] == [(("0",), 1.0)]
     assert settled["matching_inbox_pending"] == [(("0",), 0.0)]
     assert settled["order_book_depth"] == [((symbol.name, "SELL"), 2.0)]
+
+
+def test_figures_that_cannot_be_kept_stop_no_settlement(counted: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, quote = counted.asset(), counted.asset()
+    symbol = counted.symbol(base, quote)
+    seller = counted.trader((base, 100))
+    placed = counted.placed(seller, symbol, "SELL", "1", "10")
+    monkeypatch.setattr("matching.worker.count_settlement", lambda *_, **__: 1 / 0)
+    assert counted.settle() == 1
+    assert counted.order(placed)["status"] == "OPEN"

@@ -15,6 +15,7 @@ from dashboard.pages import guarded
 from dashboard.people import allowed
 from dashboard.queries import latest_controls, market_state
 from exchange_platform.errors import ExchangeError
+from institutions import audit
 from institutions.models import User
 from institutions.rights import Right
 from orders.controls import cancel_all, set_symbol_status
@@ -70,14 +71,16 @@ def _answered(request: HttpRequest, act: Callable[[str], dict[str, Any]], *, rig
 def _act(request: HttpRequest, symbol: str, request_id: str) -> dict[str, Any]:
     _same_origin(request)
     action, reason = _read(request)
-    user = allowed(request, NEEDED[action])
+    actor = actor_of(allowed(request, NEEDED[action]))
+    origin = audit.Origin(ip=request.META.get("REMOTE_ADDR"), user_agent=request.headers.get("User-Agent", ""), request_id=request_id)
     asked = None
-    if action == CANCEL_ALL:
-        asked = cancel_all(symbol=symbol, account=None, institution=None, actor=actor_of(user), reason=reason, request_id=request_id)
-    else:
-        status = "HALTED" if action == HALT else "TRADING"
-        set_symbol_status(symbol=symbol, status=status, actor=actor_of(user), reason=reason, request_id=request_id)
-    log.warning("control_used", action=action, symbol=symbol, actor=actor_of(user), request_id=request_id, asked=asked)
+    with audit.asked_from(origin):
+        if action == CANCEL_ALL:
+            asked = cancel_all(symbol=symbol, account=None, institution=None, actor=actor, reason=reason, request_id=request_id)
+        else:
+            status = "HALTED" if action == HALT else "TRADING"
+            set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason, request_id=request_id)
+    log.warning("control_used", action=action, symbol=symbol, actor=actor, request_id=request_id, asked=asked)
     return {**market_state(symbol=symbol), **({} if asked is None else {"asked": asked})}
 
 

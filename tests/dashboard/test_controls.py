@@ -41,7 +41,7 @@ def used_controls(user: User) -> Any:
 
 
 def test_a_halt_is_recorded_with_actor_reason_and_request(symbol: Symbol, operator: User) -> None:
-    answer = post(symbol, operator, {"action": "halt", "reason": " odd prints "}, **{"X-Request-ID": "night-1"})
+    answer = post(symbol, operator, {"action": "halt", "reason": " odd prints "}, **{"X-Request-ID": "night-1", "User-Agent": "a browser"})
     assert answer.status_code == 200
     assert (answer.json()["status"], answer.json()["request_id"]) == ("HALTED", "night-1")
     assert answer.json()["waiting"] == 1, "the worker has its command and not acted yet"
@@ -49,6 +49,7 @@ def test_a_halt_is_recorded_with_actor_reason_and_request(symbol: Symbol, operat
     assert symbol.status == "HALTED"
     entry = AuditEntry.objects.get(action="symbol.status")
     assert (entry.actor, entry.reason, entry.request_id) == (f"user:{operator.pk}:night-operator", "odd prints", "night-1")
+    assert (entry.ip, entry.user_agent) == ("127.0.0.1", "a browser")
     assert (entry.before, entry.after) == ({"status": "TRADING"}, {"status": "HALTED"})
 
 

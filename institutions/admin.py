@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
 from exchange_platform.back_office import show
-from exchange_platform.back_office.base import Reader
+from exchange_platform.back_office.base import Reader, as_uuid
 from exchange_platform.back_office.finding import Found, add_finder
 from exchange_platform.back_office.listing import (
     ANY,
@@ -312,7 +312,7 @@ class AuditAdmin(Reader):
         return newest(rows, whole_number(question.get("before")))
 
     def facts(self, request: HttpRequest, row: AuditEntry) -> Sequence[Facts]:
-        what = [("Who", row.actor), ("Action", row.action), ("To what", row.subject), ("Why", row.reason or show.NOTHING)]
+        what = [("Who", row.actor), ("Action", row.action), ("To what", _lead(row.subject)), ("Why", row.reason or show.NOTHING)]
         where = [
             ("Time (UTC)", show.moment(row.at)),
             ("From", row.ip or show.NOTHING),
@@ -331,8 +331,15 @@ class AuditAdmin(Reader):
         return f"Audit entry {row.pk}: {row.action}"
 
 
+def _lead(subject: str) -> object:
+    """To what an entry is about, by the box that finds anything."""
+    return show.link(show.page_url("find", q=subject.partition(" ")[0].partition(":")[2] or subject), subject)
+
+
 def _told(values: dict[str, Any], name: str) -> object:
     value = values.get(name)
+    if isinstance(value, str) and as_uuid(value):
+        return show.link(show.page_url("find", q=value), show.code(value))
     return show.NOTHING if value is None else value if isinstance(value, str) else show.data(value)
 
 

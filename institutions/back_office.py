@@ -89,5 +89,9 @@ def audit_table(request: HttpRequest, subject: str) -> Table:
 def changed(entry: AuditEntry) -> str:
     """Before and after in a line."""
     before, after = entry.before or {}, entry.after or {}
-    told = [f"{name}: {before[name]} → {after.get(name)}" if name in before else f"{name}: {value}" for name, value in after.items()]
+    told = [
+        f"{name}: {before[name]} → {value}" if name in before else f"{name}: {value}"
+        for name, value in after.items()
+        if name in before or value not in (None, "", [])
+    ]
     return ", ".join(told)[:200]

@@ -154,7 +154,7 @@ def live_orders(*, symbol: str | None, account: str | None, institution: str | N
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """`where` is over orders_openorder as p. `subject`: for the audit trail."""
+    """`where` is over orders_openorder as p. `subject`: whom the audit trail says it was done to, the narrowest client named."""
 
     where: str
     parameters: list[Any]
@@ -180,7 +180,7 @@ def _scope(cursor: Any, symbol: str | None, account: str | None, institution: st
         if account_id is None:
             raise NoSuchScope(f"There is no trading account {account} in reach.", field="account")
         conditions, parameters = [*conditions, "p.account_id = %s"], [*parameters, account_id]
-        named.append(f"account:{account}")
+        named.insert(0, f"account:{account}")
     elif institution_id is not None:
         conditions.append("p.account_id IN (SELECT id FROM institutions_account WHERE institution_id = %s)")
         parameters.append(institution_id)
@@ -190,7 +190,7 @@ def _scope(cursor: Any, symbol: str | None, account: str | None, institution: st
             raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
         conditions, parameters = [*conditions, "p.symbol_id = %s"], [*parameters, symbol_id]
         named.append(f"symbol:{symbol}")
-    return _Scope(" AND ".join(conditions), parameters, " ".join(named) or "platform", account_id, institution_id)
+    return _Scope(" AND ".join(conditions), parameters, named[0] if named else "platform", account_id, institution_id)
 
 
 def _one(cursor: Any, sql: str, parameters: list[Any]) -> int | None:

@@ -94,7 +94,7 @@ def balances_panel(request: HttpRequest, account: Account) -> Table:
     empty = "It owns nothing. A deposit makes the first balance."
     if account.kind != "CUSTOMER":
         empty = "A house account has no balance row: its balance is the sum of its transfers."
-    more = show.page_url("wallet_transfers", account=account.name)
+    more = show.page_url("wallet_balances", account=account.name)
     return Table("Balances", ["Asset", "Posted", "Held", "Available"], rows, empty, numeric=frozenset({1, 2, 3}), more=more)
 
 

@@ -1,0 +1,60 @@
+"""The admin in a browser, against a running stack: people of each role find their way, an operator halts and resumes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.stacks import RunningStack
+from tests.web.browser import DESKTOP, PHONE, Tab, started_browser
+
+pytestmark = pytest.mark.slow
+
+PAGES = [
+    "/admin/", "/admin/orders/order/", "/admin/orders/trade/", "/admin/markets/symbol/", "/admin/wallet/balances/", "/admin/wallet/transfers/",
+    "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/", "/admin/find/?q=alpha-1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with started_browser() as started:
+        yield started
+
+
+def _log_in(tab: Tab, stack: RunningStack, username: str) -> None:
+    password = next(user["password"] for user in stack["users"] if user["username"] == username)
+    tab.page.goto("/admin/")
+    tab.page.fill("input[name=username]", username)
+    tab.page.fill("input[name=password]", password)
+    tab.page.click("button[type=submit]")
+    tab.page.wait_for_url("**/admin/")
+
+
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop", "phone"])
+def test_every_page_opens_without_a_complaint_and_fits_the_window(
+    browser: Any, running_stack: RunningStack, size: tuple[int, int], dark: bool
+) -> None:
+    tab = Tab(browser, running_stack["base_url"], size=size, dark=dark)
+    _log_in(tab, running_stack, "superuser")
+    for path in PAGES:
+        tab.page.goto(path)
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+    assert tab.problems == []
+    assert {url for url in tab.requested if not url.startswith((running_stack["base_url"], "data:", "blob:"))} == set()
+    tab.close()
+
+
+def test_an_operator_halts_a_market_says_why_and_resumes_it(browser: Any, running_stack: RunningStack) -> None:
+    tab = Tab(browser, running_stack["base_url"])
+    _log_in(tab, running_stack, "operator")
+    tab.page.goto("/admin/find/?q=ETH/USDT")
+    for button, status in (("Halt", "HALTED"), ("Resume", "TRADING")):
+        tab.page.get_by_role("link", name=button, exact=True).click()
+        tab.page.get_by_label("Reason").fill("a drill")
+        tab.page.get_by_role("button", name=button).click()
+        tab.page.wait_for_selector(f".bo-badge:text('{status}')")
+    assert "symbol.status" in tab.page.inner_text(".bo")
+    assert "a drill" in tab.page.inner_text(".bo")
+    assert tab.problems == []
+    tab.close()

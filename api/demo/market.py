@@ -227,10 +227,14 @@ class DemoMarket:
             maker.quotes.pop(quote.level.index, None)
 
     async def _compare(self, maker: Trader) -> None:
-        """Whatever an operator or prevention of self-trades has ended is forgotten. Raises: Unanswered."""
+        """What an operator or prevention of self-trades has ended is forgotten; an order nobody remembers, whose answer got lost, is taken
+        back. Raises: Unanswered."""
         pages = maker.client.pages("/orders", symbol=self.symbol, status="open", limit=500)
         still_open = {row["order_id"] async for row in pages}
         maker.quotes = {index: quote for index, quote in maker.quotes.items() if quote.order_id in still_open}
+        strays = still_open - {quote.order_id for quote in maker.quotes.values()}
+        for order_id in sorted(strays)[:BATCH]:
+            await maker.client.cancel(order_id)
 
     def _order(self, side: str, price_ticks: int, lots: int) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ FINE_LEVELS: Final = 10  # steps of one around the middle, then
 COARSE_LEVELS: Final = 18  # steps of `COARSE` further out
 COARSE: Final = 5
 KEPT_WITHIN: Final = (COARSE_LEVELS + 6) * COARSE  # steps from the middle; what is further out is taken back
-LADDER: Final = 0.00002  # a step, as a part of the price
+LADDER: Final = 0.00005  # a step, as a part of the price: finer looks busier, and costs orders and trades in proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Level:
 
 
 def step_ticks(price_ticks: int) -> int:
-    """The ladder's step: 1, 2 or 5 times a power of ten, near a fifty-thousandth of the price."""
+    """The ladder's step: 1, 2 or 5 times a power of ten, near a twenty-thousandth of the price."""
     wanted = max(1, int(price_ticks * LADDER))
     power = int(10 ** (len(str(wanted)) - 1))
     return max(nice * power for nice in (1, 2, 5) if nice * power <= wanted)

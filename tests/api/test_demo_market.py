@@ -24,7 +24,7 @@ def test_ether_follows_bitcoin_with_a_mind_of_its_own() -> None:
     assert len(set(ratios)) > 100
 
 
-@pytest.mark.parametrize(("price_ticks", "step"), [(6_180_000, 100), (268_000, 5), (10_000, 1), (10, 1)])
+@pytest.mark.parametrize(("price_ticks", "step"), [(6_180_000, 200), (268_000, 10), (10_000, 1), (10, 1)])
 def test_the_ladder_has_round_steps(price_ticks: int, step: int) -> None:
     assert step_ticks(price_ticks) == step
 

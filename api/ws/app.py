@@ -17,6 +17,7 @@ from exchange_platform.websocket import SOCKET_EXTENSION
 log = structlog.get_logger(__name__)
 
 PATH: Final = "/stream"
+TURN: Final = 32
 LOOK_S: Final = 1.0
 DEPARTURES_S: Final = 4.0
 
@@ -95,6 +96,7 @@ class StreamApp:
 
 async def _read(connection: Connection, receive: Receive) -> None:
     """Read and act until the connection ends. A client that does not take its answers is not read."""
+    taken = 0
     while not connection.outgoing.has_ended:
         event = await receive()
         if event["type"] == "websocket.disconnect":
@@ -104,3 +106,6 @@ async def _read(connection: Connection, receive: Receive) -> None:
         raw = event.get("text")
         await connection.take(raw if raw is not None else event.get("bytes") or b"")
         await connection.room()
+        taken += 1
+        if taken % TURN == 0:
+            await asyncio.sleep(0)  # who sends many at once has them waiting: the others are to have their turn

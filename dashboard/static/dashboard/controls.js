@@ -88,7 +88,8 @@ async function untilEffective(action, symbol, state, tell) {
 function said(action, symbol, sent, state) {
   const at = `${clock(new Date().toISOString())} UTC, sequence ${grouped(String(state.sequence))}, request ${sent.request_id}`;
   if (!isEffective(action, state)) return [`Recorded, but the matching worker has not acted within ${EFFECT_WITHIN_MS / 1000} s. Look at its health. Request ${sent.request_id}.`, "bad"];
-  if (action === "cancel_all") return [`${grouped(String(sent.asked))} cancels carried out; ${orders(state)} now. ${at}.`, "good"];
+  const done = sent.asked ? `${grouped(String(sent.asked))} cancels carried out; ${orders(state)} now.` : "No order was open.";
+  if (action === "cancel_all") return [`${done} ${at}.`, "good"];
   return [`${symbol} is ${spoken(state.effective_status)} in the worker's sequence. ${at}.`, "good"];
 }
 

@@ -50,9 +50,7 @@ class Stream:
         self.socket: ClientConnection = await connect(self._url, compression=None, max_size=2**24, close_timeout=2, **self._options)
         self.reader = asyncio.create_task(self._read())
         if self.key is not None:
-            stamp = int(time.time() * 1000)
-            signature = hmac.new(self.key["secret"].encode(), f"{stamp}5000GET/stream".encode(), hashlib.sha256).hexdigest()
-            answer = await self.ask("AUTH", api_key=self.key["key"], timestamp=stamp, recv_window=5000, signature=signature)
+            answer = await self.ask("AUTH", **signed(self.key))
             assert answer["type"] == "ACK", answer
         return self
 
@@ -109,6 +107,13 @@ class Stream:
         answer = await self.ask("PLACE_ORDER", data=order(side, price, quantity, **more))
         assert answer["type"] == "ACK", answer
         return answer["data"]
+
+
+def signed(key: dict[str, Any]) -> dict[str, Any]:
+    """The fields of AUTH."""
+    stamp = int(time.time() * 1000)
+    signature = hmac.new(key["secret"].encode(), f"{stamp}5000GET/stream".encode(), hashlib.sha256).hexdigest()
+    return {"api_key": key["key"], "timestamp": stamp, "recv_window": 5000, "signature": signature}
 
 
 def order(side: str, price: str, quantity: str = "0.001", **more: Any) -> dict[str, Any]:
@@ -309,7 +314,7 @@ def test_a_client_that_never_reads_is_cut_off_with_1013_and_slows_nobody(running
 
 
 def never_reading(stack: RunningStack) -> socket.socket:
-    """A raw socket, subscribed, that has read its handshake and its first answer and then nothing more."""
+    """A raw socket of an unlimited key, subscribed, that has read its handshake and its first answers and then nothing more."""
     parts = urlsplit(stack["ws_url"])
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -317,15 +322,18 @@ def never_reading(stack: RunningStack) -> socket.socket:
     head = f"GET /stream HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     made.sendall(f"{head}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
     assert made.recv(1000).startswith(b"HTTP/1.1 101")
+    made.sendall(masked(orjson.dumps({"type": "AUTH", **signed(next(k for k in stack["api_keys"] if k["unlimited"]))})))
+    assert b'"ACK"' in made.recv(1000)
     made.sendall(masked(orjson.dumps({"type": "SUBSCRIBE", "channels": [BOOK, TRADES]})))
     made.recv(100)
     return made
 
 
 def masked(payload: bytes) -> bytes:
-    """A client's frame of at most 125 bytes with a mask of zeros."""
-    assert len(payload) < 126
-    return bytes([0x81, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
+    """A client's frame with a mask of zeros."""
+    size = len(payload)
+    head = bytes([0x81, 0x80 | size]) if size < 126 else bytes([0x81, 0x80 | 126]) + size.to_bytes(2)
+    return head + b"\0\0\0\0" + payload
 
 
 def flood(stuck: socket.socket, frame: bytes, within_s: float) -> bool:

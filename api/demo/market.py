@@ -27,7 +27,7 @@ REST_AFTER_REFUSAL_ROUNDS: Final = 40
 TAKEN_SHARE: Final = Decimal("0.04")  # of the recorded flow; the recorded market is far larger than this one
 CALM: Final = 0.25  # how often a taker trades a little although the recording was quiet
 REACH_STEPS: Final = 8  # how far a taker goes
-SCALE_STEP: Final = Decimal("0.0002")
+SCALE_STEP: Final = Decimal("0.00005")
 # A status of the symbol in which quoting is pointless; everything else that is refused concerns one order or one side.
 SHUT: Final = frozenset({"SYMBOL_HALTED", "SYMBOL_CANCEL_ONLY", "SYMBOL_POST_ONLY", "UNKNOWN_SYMBOL"})
 NO_FUNDS: Final = frozenset({"INSUFFICIENT_FUNDS"})

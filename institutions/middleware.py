@@ -26,9 +26,9 @@ class ReachMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path.startswith(ADMIN):
-            return self._get_response(request)
         with audit.asked_from(_origin(request)):
+            if not request.path.startswith(ADMIN):
+                return self._get_response(request)
             if request.path == LOGIN and request.method == "POST":
                 return self._log_in(request)
             user = request.user

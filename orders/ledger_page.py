@@ -20,7 +20,7 @@ from orders.rows import party, trade_link, trade_rows
 from orders.search import Span, transfer_ids
 from wallet.ledger import Asset
 from wallet.models import TransferKind
-from wallet.queries import TransferRow, amount_text, assets
+from wallet.queries import TransferRow, amount_text, asset_id_of, assets
 
 OF_TRADES: Final = frozenset({"TRADE", "MAKER_FEE", "TAKER_FEE"})
 SCOPES: Final = ("deposit", "withdrawal", "transfer", "adjustment")  # of movements that carry a reference
@@ -77,7 +77,7 @@ class Transfers(pages.Page):
                 return Listed(lines(transfers_in_reach(named)))
             question = {**question, "account": text}
         kinds = {question["kind"]} if "kind" in question else set()
-        asset_id = asset_named(question["asset"]) if "asset" in question else None
+        asset_id = asset_id_of(question["asset"].upper()) if "asset" in question else None
         if "asset" in question and asset_id is None:
             return Listed([])
         accounts = accounts_asked(request, question)
@@ -156,10 +156,3 @@ def ids_named(text: str) -> list[UUID]:
     with connections["default"].cursor() as cursor:
         cursor.execute("SELECT transfer_id FROM wallet_transferkey WHERE scope = ANY(%s) AND key = %s", [list(SCOPES), text])
         return [row[0] for row in cursor.fetchall()]
-
-
-def asset_named(code: str) -> int | None:
-    with connections["default"].cursor() as cursor:
-        cursor.execute("SELECT id FROM markets_asset WHERE code = %s", [code.upper()])
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])

@@ -6,11 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.db import connections
 from django.http import HttpRequest
 
 from exchange_platform.back_office import show
-from exchange_platform.back_office.listing import PER_PAGE, Column, Filters, Listed, Table
+from exchange_platform.back_office.listing import PER_PAGE, Column, Filters, Listed, Table, whole_number
 from exchange_platform.back_office.pages import Page
 from exchange_platform.back_office.panels import add_panel
 from exchange_platform.back_office.site import add_page
@@ -18,6 +17,9 @@ from institutions.back_office import account_link, accounts_asked, accounts_by_i
 from institutions.models import Account
 from wallet import queries
 from wallet.ledger import Asset
+from wallet.queries import BalanceRow
+
+MANY = 200
 
 
 class BalanceFilters(Filters):
@@ -27,37 +29,27 @@ class BalanceFilters(Filters):
 
 
 @dataclass(frozen=True, slots=True)
-class BalanceRow:
+class Line:
+    """A balance with its account (null: out of reach) and asset."""
+
     account: Account | None
     asset: Asset
-    posted: Decimal
-    held: Decimal
+    balance: BalanceRow
 
     def text(self, amount: Decimal) -> str:
         return queries.amount_text(amount, self.asset.scale)
 
+    @property
+    def cells(self) -> list[str]:
+        """Posted, held and available."""
+        posted, held = self.balance.posted, self.balance.held
+        return [self.text(posted), self.text(held), self.text(posted - held)]
 
-def balance_rows(*, accounts: Sequence[int] | None, asset: str | None, after: tuple[int, int], limit: int) -> list[BalanceRow]:
-    """Balances from after this (account, asset) on, by account and asset. Within the reader's scope; reads by primary key."""
-    conditions, parameters = ["(b.account_id, b.asset_id) > (%s, %s)"], list[Any](after)
-    if accounts is not None:
-        conditions, parameters = [*conditions, "b.account_id = ANY(%s)"], [*parameters, list(accounts)]
-    with connections["tenant"].cursor() as cursor:
-        if asset is not None:
-            with connections["default"].cursor() as plain:
-                plain.execute("SELECT id FROM markets_asset WHERE code = %s", [asset])
-                known = plain.fetchone()
-            if known is None:
-                return []
-            conditions, parameters = [*conditions, "b.asset_id = %s"], [*parameters, known[0]]
-        cursor.execute(
-            f"""SELECT b.account_id, b.asset_id, b.posted, b.held FROM wallet_balance b WHERE {" AND ".join(conditions)}
-                ORDER BY b.account_id, b.asset_id LIMIT %s""",
-            [*parameters, limit],
-        )
-        found = cursor.fetchall()
-    assets, names = queries.assets({row[1] for row in found}), accounts_by_id(row[0] for row in found)
-    return [BalanceRow(names.get(account_id), assets[asset_id], posted, held) for account_id, asset_id, posted, held in found]
+
+def lines(found: Sequence[BalanceRow]) -> list[Line]:
+    """One statement, for the names."""
+    assets, names = queries.assets({row.asset_id for row in found}), accounts_by_id(row.account_id for row in found)
+    return [Line(names.get(row.account_id), assets[row.asset_id], row) for row in found]
 
 
 class Balances(Page):
@@ -68,9 +60,9 @@ class Balances(Page):
         Column("Account", lambda row: account_link(row.account)),
         Column("Institution", lambda row: institution_link(row.account.institution if row.account else None)),
         Column("Asset", lambda row: row.asset.code),
-        Column("Posted", lambda row: row.text(row.posted), numeric=True),
-        Column("Held", lambda row: row.text(row.held), numeric=True),
-        Column("Available", lambda row: row.text(row.posted - row.held), numeric=True),
+        Column("Posted", lambda row: row.cells[0], numeric=True),
+        Column("Held", lambda row: row.cells[1], numeric=True),
+        Column("Available", lambda row: row.cells[2], numeric=True),
     )
 
     def prepare(self, request: HttpRequest, form: Filters) -> None:
@@ -79,18 +71,22 @@ class Balances(Page):
     def find(self, request: HttpRequest, question: dict[str, Any]) -> Listed:
         name = question.get("account") or question.get("q")
         accounts = accounts_asked(request, {**question, "account": name})
-        account_id, _, asset_id = (question.get("before") or "").partition("-")
-        after = (int(account_id), int(asset_id)) if account_id.isdigit() and asset_id.isdigit() else (0, 0)
-        asset = question["asset"].upper() if "asset" in question else None
-        rows = balance_rows(accounts=accounts, asset=asset, after=after, limit=PER_PAGE + 1)
-        last = rows[PER_PAGE - 1] if len(rows) > PER_PAGE else None
-        return Listed(rows[:PER_PAGE], f"{last.account.pk}-{last.asset.id}" if last and last.account else None)
+        account, _, asset = (question.get("before") or "").partition("-")
+        after = (whole_number(account) or 0, whole_number(asset) or 0)
+        asset_id = None
+        if "asset" in question:
+            asset_id = queries.asset_id_of(question["asset"].upper())
+            if asset_id is None:
+                return Listed([])
+        found = queries.balance_page(account_ids=accounts, asset_id=asset_id, after=after, limit=PER_PAGE + 1)
+        last = found[PER_PAGE - 1] if len(found) > PER_PAGE else None
+        return Listed(lines(found[:PER_PAGE]), f"{last.account_id}-{last.asset_id}" if last else None)
 
 
 def balances_panel(request: HttpRequest, account: Account) -> Table:
     """What the account owns."""
-    found = balance_rows(accounts=[account.pk], asset=None, after=(0, 0), limit=200)
-    rows = [[row.asset.code, row.text(row.posted), row.text(row.held), row.text(row.posted - row.held)] for row in found]
+    found = queries.balance_page(account_ids=[account.pk], limit=MANY)
+    rows = [[line.asset.code, *line.cells] for line in lines(found)]
     empty = "It owns nothing. A deposit makes the first balance."
     if account.kind != "CUSTOMER":
         empty = "A house account has no balance row: its balance is the sum of its transfers."

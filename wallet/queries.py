@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, connections
 
 from exchange_platform.db import array, tenant_scope
 from wallet.ledger import Asset
@@ -36,6 +36,16 @@ class TransferRow:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class BalanceRow:
+    """A balance as stored."""
+
+    account_id: int
+    asset_id: int
+    posted: Decimal
+    held: Decimal
+
+
 def balances(*, institution_id: int | None, account_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """Rows {account, asset, posted, held, available} of trading accounts, by account id and asset code; amounts at the asset's
     scale. Every asset the account has ever had is listed. Owns a read transaction, one statement in it."""
@@ -58,6 +68,35 @@ def balances(*, institution_id: int | None, account_ids: Sequence[int] | None = 
         }
         for _, name, asset_id, posted, held, available in sorted(rows, key=lambda row: (row[0], known[row[2]].code))
     ]
+
+
+def balance_page(
+    *, account_ids: Sequence[int] | None, asset_id: int | None = None, after: tuple[int, int] = (0, 0), limit: int
+) -> list[BalanceRow]:
+    """Balances behind this (account, asset), by account and asset; null: of every account, every asset. By primary key.
+
+    Runs inside the reader's scope, whose transaction the caller owns.
+    """
+    conditions, parameters = ["(b.account_id, b.asset_id) > (%s, %s)"], list[Any](after)
+    if account_ids is not None:
+        conditions, parameters = [*conditions, "b.account_id = ANY(%s::bigint[])"], [*parameters, array(account_ids)]
+    if asset_id is not None:
+        conditions, parameters = [*conditions, "b.asset_id = %s"], [*parameters, asset_id]
+    with connections["tenant"].cursor() as cursor:
+        cursor.execute(
+            f"""SELECT b.account_id, b.asset_id, b.posted, b.held FROM wallet_balance b WHERE {" AND ".join(conditions)}
+                ORDER BY b.account_id, b.asset_id LIMIT %s""",
+            [*parameters, limit],
+        )
+        return [BalanceRow(*row) for row in cursor.fetchall()]
+
+
+def asset_id_of(code: str) -> int | None:
+    """The asset's id; null: there is none of that code."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM markets_asset WHERE code = %s", [code])
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
 
 
 def movements(*, institution_id: int | None, account_ids: Sequence[int], before: UUID | None = None, limit: int = 100) -> list[TransferRow]:

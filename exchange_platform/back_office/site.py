@@ -39,7 +39,7 @@ class BackOfficeSite(UnfoldAdminSite):
 
     def find_view(self, request: HttpRequest) -> HttpResponse:
         """Everything that a text may mean; one hit opens at once."""
-        text = request.GET.get("q", "").strip()[:LONGEST_SEARCH]
+        text = request.GET.get("q", "").replace("\0", "").strip()[:LONGEST_SEARCH]
         found = find(request, text) if text else []
         if len(found) == 1:
             return HttpResponseRedirect(found[0].url)

@@ -165,3 +165,14 @@ def test_attempts_to_log_in_are_on_the_record_and_guessing_is_slowed_down(office
     told = [(entry.action, entry.ip) for entry in entries]
     assert told == [("user.log_in_refused", "10.6.6.6")] * 2 + [("user.log_in", "10.7.7.7")]
     assert "a guess" not in str([entry.after for entry in entries])
+
+
+def test_everything_works_while_the_cache_server_is_down(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("no cache server")
+
+    for word in ("get", "set", "add", "delete", "get_many", "incr"):
+        monkeypatch.setattr(f"django.core.cache.backends.redis.RedisCache.{word}", down)
+    client = _log_in(office.users["operator"].username, PASSWORD)
+    for path in ("/admin/", _url("orders_order_changelist"), "/admin/find/?q=alpha", "/admin/search/?s=alpha"):
+        assert client.get(path).status_code == 200, path

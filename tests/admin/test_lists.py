@@ -219,3 +219,17 @@ def test_an_empty_list_tells_what_to_do(office: Office) -> None:
     page = text_of(office.client("compliance").get(reverse(ORDERS), {"account": "alpha-1", "status": "EXPIRED"}))
     assert "Clear the filters" in page
     assert "Nothing matches" in page
+
+
+@pytest.mark.parametrize("name", [*LISTS, "institutions_auditentry_changelist"])
+@pytest.mark.parametrize("before", ["nonsense", "9" * 40, "-1", "9999999999999999-9999999999", "\0", "٣"])
+def test_a_cursor_that_somebody_made_up_breaks_nothing(office: Office, name: str, before: str) -> None:
+    assert office.client("compliance").get(reverse(f"admin:{name}"), {"before": before}).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["\0", "%", "'; --", "ö" * 200, "0" * 32, "/", "\\"])
+def test_whatever_is_typed_into_the_box_is_answered(office: Office, text: str) -> None:
+    client = office.client("compliance")
+    assert client.get("/admin/find/", {"q": text}).status_code == 200
+    for name in (*LISTS, "institutions_user_changelist", "markets_symbol_changelist", "orders_checkpoint_changelist"):
+        assert client.get(reverse(f"admin:{name}"), {"q": text}).status_code == 200, name

@@ -11,7 +11,8 @@ from tests.web.browser import DESKTOP, PHONE, Tab, started_browser
 pytestmark = pytest.mark.slow
 
 PAGES = [
-    "/admin/", "/admin/orders/order/", "/admin/orders/trade/", "/admin/markets/symbol/", "/admin/wallet/balances/", "/admin/wallet/transfers/",
+    "/admin/", "/admin/orders/order/", "/admin/orders/trade/", "/admin/markets/symbol/", "/admin/wallet/balances/",
+    "/admin/wallet/transfers/",
     "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/", "/admin/find/?q=alpha-1",
 ]  # fmt: skip
 

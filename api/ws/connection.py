@@ -14,15 +14,7 @@ import structlog
 
 from api import auth, throttling
 from api.auth import Caller
-from api.errors import (
-    BadInput,
-    ExchangeError,
-    Forbidden,
-    RateLimited,
-    Unauthenticated,
-    as_exchange_error,
-    error_body,
-)
+from api.errors import BadInput, ExchangeError, Forbidden, RateLimited, Unauthenticated
 from api.rest.parsing import flag, missing
 from api.threads import run_in_thread
 from api.ws import channels, login, protocol
@@ -132,8 +124,7 @@ class Connection:
                 self._hub.leave(self._channels.pop(name), self.outgoing)
 
     def _refuse(self, error: BaseException, ident: protocol.Id, request_id: str) -> None:
-        told = as_exchange_error(error, request_id=request_id)
-        self.outgoing.put(protocol.refused(ident, error_body(told, request_id=request_id)))
+        self.outgoing.put(protocol.refusal(ident, error, request_id=request_id))
 
     def _count_request(self) -> None:
         """Raises: RateLimited."""

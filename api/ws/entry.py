@@ -5,6 +5,7 @@ them in that order. Answers come when they come, told apart by their `id`.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,12 +16,13 @@ import structlog
 
 from api import auth
 from api.auth import Caller
-from api.errors import BadInput, ExchangeError, Internal, as_exchange_error, error_body
+from api.counting import count_placements
+from api.errors import BadInput, ExchangeError
 from api.rest import parsing
 from api.rest.listing import order_not_found
 from api.rest.orders import order_of
 from api.threads import run_in_thread
-from api.ws.protocol import Id, acknowledged, refused
+from api.ws.protocol import Id, acknowledged, refusal
 from orders import queries
 from orders.desk import desk as process_desk
 from orders.refusals import NotTaken, OutcomeUnknown
@@ -83,9 +85,11 @@ class OrderEntry:
 
     async def place(self, caller: Caller, data: dict[str, Any], ident: Id, *, request_id: str) -> None:
         """Raises: BadInput, Forbidden, NotHere, UnknownSymbol."""
+        began_at = time.perf_counter()
         auth.require(caller, auth.TRADE)
         order, wait = await order_of(caller, data, request_id=request_id)
-        self._submit(order, ident, request_id, wait=wait, client_id=order.client_order_id)
+        future = self._submit(order, ident, request_id, wait=wait, client_id=order.client_order_id)
+        future.add_done_callback(lambda _: count_placements(began_at, (order.symbol,)))
 
     async def cancel(self, caller: Caller, data: dict[str, Any], ident: Id, *, request_id: str) -> None:
         """By `order_id`, or by `client_order_id` (institution keys name the `account` with it).
@@ -122,7 +126,7 @@ class OrderEntry:
             await asyncio.sleep(CANCEL_RETRY_S)
         log.error("orders_not_cancelled_on_disconnect", accounts=cancel.account_ids)
 
-    def _submit(self, request: Request, ident: Id, request_id: str, *, wait: bool, client_id: str | None = None) -> None:
+    def _submit(self, request: Request, ident: Id, request_id: str, *, wait: bool, client_id: str | None = None) -> "Future[list[Result]]":
         future = process_desk().submit(Submission((request,)), wait=wait)
         self._under_way += 1
         if self._under_way >= MOST_UNDER_WAY:
@@ -130,6 +134,7 @@ class OrderEntry:
         if client_id is not None:
             self._placing[client_id] = future
         future.add_done_callback(lambda done: self._answers.bring(lambda: self._answer(done, ident, request_id, client_id)))
+        return future
 
     def _answer(self, done: "Future[list[Result]]", ident: Id, request_id: str, client_id: str | None) -> None:
         self._under_way -= 1
@@ -144,7 +149,7 @@ class OrderEntry:
                 return
             told = _told(result, ident, request_id)
         except Exception as error:
-            told = refused(ident, error_body(as_exchange_error(error, request_id=request_id), request_id=request_id))
+            told = refusal(ident, error, request_id=request_id)
         self._client.put(told)
 
     async def _by_client_id(self, caller: Caller, data: dict[str, Any]) -> UUID:
@@ -183,10 +188,9 @@ def _told(result: Result, ident: Id, request_id: str) -> bytes:
     match result:
         case Placed(refusal=None) | Decided():
             return acknowledged(ident, result.order)
-        case Placed(refusal=refusal) if refusal is not None:
-            error: ExchangeError = refusal
+        case Placed(refusal=why) if why is not None:
+            return refusal(ident, why, request_id=request_id)
         case ExchangeError():
-            error = result
+            return refusal(ident, result, request_id=request_id)
         case _:
-            error = Internal("An answer of an unknown kind.")
-    return refused(ident, error_body(as_exchange_error(error, request_id=request_id), request_id=request_id))
+            raise TypeError(f"an answer of an unknown kind: {type(result).__name__}")

@@ -9,7 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from api.errors import BadInput
+from api.counting import count_refusal
+from api.errors import STATUS, BadInput, as_exchange_error, error_body
+from api.handler import NOT_OF_THE_CONTRACT
 from api.rest.parsing import missing, only_known
 from orders.presentation import timestamp
 
@@ -119,9 +121,12 @@ def acknowledged(ident: Id, data: Any) -> bytes:
     return encoded("ACK", id=ident, timestamp=now_text(), data=data)
 
 
-def refused(ident: Id, error: dict[str, Any]) -> bytes:
-    """`error`: the contract's error body."""
-    return encoded("ERROR", id=ident, timestamp=now_text(), data=error)
+def refusal(ident: Id, error: BaseException, *, request_id: str) -> bytes:
+    """ERROR with the contract's body of whatever was raised; counted as REST counts it."""
+    told = as_exchange_error(error, request_id=request_id)
+    if STATUS[told.code] in NOT_OF_THE_CONTRACT:
+        count_refusal(told.code)
+    return encoded("ERROR", id=ident, timestamp=now_text(), data=error_body(told, request_id=request_id))
 
 
 def snapshot(channel: str, sequence: int | None, data: Any, **more: Any) -> bytes:

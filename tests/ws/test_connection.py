@@ -17,7 +17,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from api import auth
 from api.ws import app as app_module
 from api.ws import connection as connection_module
-from api.ws import entry
+from api.ws import entry, protocol
 from api.ws.app import StreamApp
 from institutions import queries as institutions
 from orders import queries
@@ -204,6 +204,26 @@ def test_bytes_are_read_as_text_is() -> None:
         wire = Wire(app)
         wire.to_app.put_nowait({"type": "websocket.receive", "bytes": b'{"type": "PING", "id": 7}'})
         assert (await wire.next())["id"] == 7
+
+    run(act)
+
+
+def test_what_is_refused_is_counted_as_rest_counts_it(desk: FakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[str] = []
+    placements: list[tuple[str, ...]] = []
+    monkeypatch.setattr(protocol, "count_refusal", refusals.append)
+    monkeypatch.setattr(entry, "count_placements", lambda began_at, symbols: placements.append(tuple(symbols)))
+
+    async def act(app: StreamApp) -> None:
+        wire = Wire(app)
+        wire.send("junk")
+        await wire.next()
+        await wire.ask("PLACE_ORDER", data=LIMIT)  # nobody: not the request is wrong
+        await wire.auth()
+        await wire.ask("PLACE_ORDER", data=LIMIT | {"x": 1})
+        desk.answer = lambda _: placed(ORDER, refusal=Refusal("off", code="OFF_TICK"))
+        await wire.ask("PLACE_ORDER", data=LIMIT)
+        assert (refusals, placements) == (["MALFORMED", "UNKNOWN_FIELD"], [("TEST/USDT",)])
 
     run(act)
 

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
+from psycopg import errors as pg
 from unfold.admin import ModelAdmin
 
 from exchange_platform.back_office.listing import Column, Facts, Filters, Listed, Table, newest, whole_number
@@ -186,6 +188,11 @@ class Reader(ModelAdmin):
             return None
         except ValueError as refusal:
             form.add_error(None, str(refusal))
+            return None
+        except OperationalError as error:
+            if not isinstance(error.__cause__, pg.LockNotAvailable | pg.QueryCanceled | pg.DeadlockDetected):
+                raise
+            form.add_error(None, "The system is busy: somebody else holds what this needs. Nothing was done; ask again.")
             return None
         back = self._back(None if row is None else str(row.pk))
         if isinstance(said, Shown):

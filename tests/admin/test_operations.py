@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from exchange_platform.db import connect_direct
 from institutions.models import Account, ApiKey, AuditEntry, Institution, User
 from institutions.queries import find_api_key
 from markets.models import Symbol
@@ -200,3 +202,16 @@ def test_limits_are_set_for_a_scope_by_name_and_lifted(floor: Floor) -> None:
     assert floor.do("superuser", "risk_limit", limit.pk, "remove", reason="grown").status_code == 302
     assert not Limit.objects.filter(pk=limit.pk).exists()
     assert _audited("limit.remove").reason == "grown"
+
+
+def test_a_busy_system_is_told_and_nothing_has_happened(floor: Floor) -> None:
+    floor.client("operator")
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '300ms'")
+    with connect_direct(name="test") as somebody:  # an intake that does not come to its end
+        somebody.execute("SELECT 1 FROM institutions_platform FOR SHARE")
+        page = text_of(floor.do("operator", "markets_symbol", floor.symbol.pk, "cancel-all", reason="hurry"))
+        assert "The system is busy" in page
+    assert not AuditEntry.objects.filter(action="orders.cancel_all").exists()
+    assert floor.do("operator", "markets_symbol", floor.symbol.pk, "cancel-all", reason="hurry").status_code == 302
+    assert _audited("orders.cancel_all").after["orders"] == 1

@@ -1,7 +1,7 @@
 """Who has to do with the news of the outbox: the one table. Rooms are named here, not imported.
 
-Reactions are Celery tasks, called with the key of what has changed once it has been published, at most every
-`REACTIONS_EVERY_S` per key. They are wake-ups: a task reads what there is to do from PostgreSQL, so a lost or repeated call changes
+Reactions are Celery tasks, called with the key of what has changed once it has been published, and not more often per key than the
+table says. They are wake-ups: a task reads what there is to do from PostgreSQL, so a lost or repeated call changes
 nothing, and a sweep by Celery beat finds what nobody was called for.
 """
 
@@ -14,9 +14,8 @@ RENDERERS: Final = {
     "market_data": "orders.candles.market_data_words",
 }
 
-# topic of a reaction → tasks
+# topic of a reaction → tasks, each with the least seconds between two calls for one key
 REACTIONS: Final = {
-    "market": ("orders.tasks.update_market_data",),
+    "trades": (("orders.tasks.update_market_data", 0.25),),
+    "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
 }
-
-REACTIONS_EVERY_S: Final = 0.25

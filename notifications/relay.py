@@ -26,7 +26,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from exchange_platform.db import array, connect_direct
-from exchange_platform.subscriptions import REACTIONS, REACTIONS_EVERY_S, RENDERERS
+from exchange_platform.subscriptions import REACTIONS, RENDERERS
 from notifications.channels import Message, feed_messages
 from notifications.events import Renderer, Words
 from notifications.outbox import unpack
@@ -81,15 +81,16 @@ class Letter:
 
 @dataclass(slots=True)
 class Reactions:
-    """Tasks to be called, each at most every `REACTIONS_EVERY_S` per key, the last change never left out."""
+    """Tasks to be called, not more often than `REACTIONS` says, the last change never left out."""
 
     send: Callable[[str, str], None]
     due: dict[tuple[str, str], float] = field(default_factory=dict)
     sent: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def note(self, topic: str, key: str, now: float) -> None:
-        for task in REACTIONS.get(topic, ()):
-            self.due.setdefault((task, key), max(now, self.sent.get((task, key), -math.inf) + REACTIONS_EVERY_S))
+        for task, every_s in REACTIONS.get(topic, ()):
+            at = max(now, self.sent.get((task, key), -math.inf) + every_s)
+            self.due[task, key] = min(at, self.due.get((task, key), math.inf))
 
     def call(self, now: float) -> None:
         """Call what is due. A broker that is away loses the call; the sweep makes up for it."""
@@ -160,7 +161,7 @@ class Relay:
                     if pause > 0:
                         time.sleep(pause)
                     if not published:
-                        wait(session, REACTIONS_EVERY_S / 2 if self._reactions.due else LOOK_EVERY_S)
+                        wait(session, LOOK_EVERY_S / 2 if self._reactions.due else LOOK_EVERY_S)
 
     def drain(self, connection: psycopg.Connection[Any], runner: asyncio.Runner) -> int:
         """Publish what waits, at most `LETTERS_PER_ROUND` letters, and commit. Returns how many letters left the outbox.

@@ -172,7 +172,7 @@ def _balance(asset_id: int, posted: Decimal, held: Decimal) -> dict[str, Any]:
 def _market(payload: Any) -> Words:
     symbol_id, at_ms, book, trades, status = payload
     market, at = market_by_id(symbol_id), timestamp(_moment(at_ms))
-    words = Words(group=symbol_group(symbol_id), reactions=[("market", str(symbol_id))])
+    words = Words(group=symbol_group(symbol_id), reactions=[("trades" if trades else "book", str(symbol_id))])
     if book is not None:
         sequence, checksum, bids, asks = book
         data = {"symbol": market.name, "sequence": sequence, "checksum": checksum, "bids": bids, "asks": asks, "timestamp": at}

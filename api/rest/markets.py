@@ -81,7 +81,11 @@ class CandlesView(ApiView):
     async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
         query = Query(request, known=("interval", "start_time", "end_time", "limit"))
         interval = query.choice("interval", frozenset(candles.INTERVALS)) or "1m"
-        filters: dict[str, Any] = {"start": query.moment("start_time"), "end": query.moment("end_time"), "limit": query.limit()}
+        filters: dict[str, Any] = {
+            "start": query.moment("start_time"),
+            "end": query.moment("end_time"),
+            "limit": query.whole("limit", default=500, most=500),
+        }
         return page(await run_in_thread(candles.candles, symbol=await symbol_named(symbol), interval=interval, **filters))
 
 

@@ -457,7 +457,7 @@ LIST_CANDLES: Final = _call(
         _SYMBOL_PATH,
         _query("interval", "1m (default), 5m, 15m, 1h, 4h or 1d."),
         *_TIMES,
-        _query("limit", "1 to 500, default 100: the last ones, or the first ones from start_time on.", OpenApiTypes.INT),
+        _query("limit", "1 to 500, default 500: the last ones, or the first ones from start_time on.", OpenApiTypes.INT),
     ],
     responses={200: _CANDLES} | _errors(400, 404, 429, 503),
 )

@@ -237,13 +237,26 @@ def test_reactions_are_called_for_the_last_change_too() -> None:
     called: list[tuple[str, str]] = []
     reactions = relay_module.Reactions(lambda task, key: called.append((task, key)))
     for at in (0.0, 0.01, 0.02):
-        reactions.note("market", "7", at)
+        reactions.note("trades", "7", at)
         reactions.call(at)
     assert called == [("orders.tasks.update_market_data", "7")]
     reactions.call(1.0)
     assert called == [("orders.tasks.update_market_data", "7")] * 2
     reactions.call(2.0)
     assert len(called) == 2
+
+
+def test_a_trade_is_not_kept_waiting_by_the_book() -> None:
+    called: list[float] = []
+    reactions = relay_module.Reactions(lambda task, key: called.append(now))
+    now = 0.0
+    reactions.note("book", "7", now)
+    reactions.call(now)
+    reactions.note("book", "7", 0.1)  # not before 1.0
+    reactions.note("trades", "7", 0.1)  # not before 0.25
+    for now in (0.2, 0.3, 1.1):
+        reactions.call(now)
+    assert called == [0.0, 0.3]
 
 
 # -- candles, the consumer

@@ -11,8 +11,9 @@ CREATE TRIGGER feed_never_back BEFORE UPDATE ON notifications_feed FOR EACH ROW
     WHEN (NEW.orders < OLD.orders OR NEW.trades < OLD.trades OR NEW.balances < OLD.balances OR NEW.account_id <> OLD.account_id)
     EXECUTE FUNCTION notifications_never_back();
 SELECT exchange_keep('notifications_feed', 'account_id');
-ALTER TABLE notifications_feed SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000);
-ALTER TABLE notifications_outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
+ALTER TABLE notifications_feed SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 50000);
+ALTER TABLE notifications_outbox SET (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 50000,
+    autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 1000000);
 """
 
 REVERSE = """

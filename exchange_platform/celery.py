@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery, bootsteps, signals
+from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
@@ -11,6 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.loca
 app = Celery("exchange")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.conf["CELERY_DB_REUSE_MAX"] = 10**9  # else every task would connect anew, which costs the database more than most tasks
 
 
 class RelayStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -33,6 +35,12 @@ app.steps["worker"].add(RelayStep)
 @signals.setup_logging.connect
 def leave_logging_alone(**_: Any) -> None:
     """Celery sets up logging of its own unless somebody says that it is done (`exchange_platform.settings.logs`)."""
+
+
+@signals.task_prerun.connect
+def mend_connections(**_: Any) -> None:
+    """A connection that broke since the last task is dropped, and the next statement makes a new one."""
+    close_old_connections()
 
 
 @signals.beat_init.connect

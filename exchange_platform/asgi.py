@@ -37,9 +37,6 @@ def _end_connections(**_: Any) -> None:
     connections.close_all()
 
 
-request_finished.connect(_end_connections, dispatch_uid="pages")
-
-
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The ASGI application."""
     kind = scope["type"]
@@ -56,6 +53,7 @@ async def _live(receive: Any, send: Any) -> None:
     """Starts the desk before the first request and stops it after the last."""
     await receive()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    request_finished.connect(_end_connections, dispatch_uid="pages")
     try:
         desk = import_string("orders.desk.desk")()
         await asyncio.to_thread(desk.start)

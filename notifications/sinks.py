@@ -11,7 +11,7 @@ from django.conf import settings
 
 from notifications.events import Event
 
-STREAM_PREFIX: Final = "exchange:"
+STREAM_PREFIX: Final = "events:"
 KEPT_PER_STREAM: Final = 10_000
 PIPELINE_AT_MOST: Final = 1_000
 _KEPT: Final = str(KEPT_PER_STREAM).encode()
@@ -29,7 +29,7 @@ class Sink(Protocol):
 
 
 class RedisStreams:
-    """One Redis stream per stream of events, `exchange:<stream>`, an entry's id is its sequence: what Redis has it does not take again."""
+    """One Redis stream per stream of events, `events:<stream>`, an entry's id is its sequence: what Redis has it does not take again."""
 
     def __init__(self) -> None:
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2)

@@ -4,8 +4,7 @@ from django.db import migrations
 
 SQL = """
 CREATE TRIGGER marketfeed_never_back BEFORE UPDATE ON markets_marketfeed FOR EACH ROW
-    WHEN (NEW.trade_id < OLD.trade_id OR (NEW.trade_id IS NULL AND OLD.trade_id IS NOT NULL) OR NEW.ticker < OLD.ticker
-          OR NEW.symbol_id <> OLD.symbol_id)
+    WHEN (NEW.trade_id < OLD.trade_id OR (NEW.trade_id IS NULL AND OLD.trade_id IS NOT NULL) OR NEW.ticker < OLD.ticker)
     EXECUTE FUNCTION notifications_never_back();
 SELECT exchange_keep('markets_marketfeed', 'symbol_id');
 """

@@ -8,7 +8,7 @@ BEGIN
     RAISE EXCEPTION '%: a sequence never goes back', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER feed_never_back BEFORE UPDATE ON notifications_feed FOR EACH ROW
-    WHEN (NEW.orders < OLD.orders OR NEW.trades < OLD.trades OR NEW.balances < OLD.balances OR NEW.account_id <> OLD.account_id)
+    WHEN (NEW.orders < OLD.orders OR NEW.trades < OLD.trades OR NEW.balances < OLD.balances)
     EXECUTE FUNCTION notifications_never_back();
 SELECT exchange_keep('notifications_feed', 'account_id');
 ALTER TABLE notifications_feed SET (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 50000);

@@ -15,13 +15,13 @@ import websockets
 
 from tests.support.stacks import RunningStack
 
-PREFIX = "exchange:"
+PREFIX = "events:"
 
 # What has not been read yet, and nothing is there any more: in one step, so that nothing can come in between.
 READ_AND_FORGET = """
     local found = {}
     local last = cjson.decode(ARGV[1])
-    for _, key in ipairs(redis.call('KEYS', 'exchange:*')) do
+    for _, key in ipairs(redis.call('KEYS', 'events:*')) do
         table.insert(found, {key, redis.call('XRANGE', key, last[key] and '(' .. last[key] .. '-0' or '-', '+')})
     end
     redis.call('FLUSHALL')
@@ -35,6 +35,7 @@ class EventReader:
         self.sequences: dict[str, list[int]] = defaultdict(list)
         self.types: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.met: Exception | None = None
         self._url = stack["redis_url"]
         self._over = threading.Event()
         self._forget = threading.Event()
@@ -52,11 +53,13 @@ class EventReader:
     def make_redis_forget(self) -> None:
         """FLUSHALL, of everything, when this reader has read everything."""
         self._forget.set()
-        assert self._forgotten.wait(30)
+        assert self._forgotten.wait(30), f"the reader of events last met {self.met}; alive: {self._thread.is_alive()}"
 
     def _run(self) -> None:
         client = redis.Redis.from_url(self._url, socket_timeout=2, socket_connect_timeout=2)
-        while not self._over.is_set():
+        is_over = False
+        while not is_over:
+            is_over = self._over.is_set()  # read once more after that
             try:
                 if self._forget.is_set() and not self._forgotten.is_set():
                     last = orjson.dumps({PREFIX + stream: known[-1] for stream, known in self.sequences.items() if known})
@@ -65,7 +68,8 @@ class EventReader:
                     self._forgotten.set()
                 for key in sorted(client.scan_iter(f"{PREFIX}*", count=1000)):
                     self._read(client, key)
-            except redis.RedisError:
+            except redis.RedisError as error:
+                self.met = error
                 client.close()
             time.sleep(0.1)
         client.close()

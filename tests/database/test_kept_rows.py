@@ -23,7 +23,9 @@ KEPT = {
     "institutions_account": ("id",),
     "institutions_platform": ("id",),
     "markets_asset": ("id",),
+    "markets_marketfeed": ("symbol_id",),
     "markets_symbol": ("id",),
+    "notifications_feed": ("account_id",),
     "wallet_balance": ("account_id", "asset_id"),
 }
 
@@ -31,6 +33,8 @@ KEPT = {
 @pytest.fixture
 def kept(ground: Connection) -> Connection:
     insert(ground, "wallet_balance", account_id=ALICE, asset_id=USD, posted=5)
+    ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
+    ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     return ground
 
 

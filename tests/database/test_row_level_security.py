@@ -37,6 +37,7 @@ SEEN = {
     "orders_order": (ORDER.format("id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_openorder": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_orderkey": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
+    "notifications_feed": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
     "orders_amend": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_transition": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_trade": (ORDER.format("id"), {NORTH: {"9", "7"}, SOUTH: {"9", "8"}}),
@@ -57,6 +58,7 @@ def two_tenants(ground: Connection) -> Connection:
         {"id": trade_id(9), "leg": 2, "kind": "TAKER_FEE", "asset_id": BTC, "debit_account_id": ALICE, "credit_account_id": FEES},
     )
     for account, number in ((ALICE, 1), (BOB, 2)):
+        ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [account])
         insert(ground, "orders_order", id=order_id(number), account_id=account)
         insert(ground, "orders_openorder", order_id=order_id(number), account_id=account)
         insert(ground, "orders_orderkey", order_id=order_id(number), account_id=account, client_order_id="one")

@@ -126,7 +126,7 @@ def test_killed_between_publishing_and_marking_it_publishes_again(exchange: Exch
     assert listener.repeated > 0  # at least once ...
     assert listener.last[groups[0], f"trades.{symbol.name}"] == 3  # ... and nothing missing
     assert sequences(sink, f"trades.{symbol.name}") == [1, 2, 1, 2, 3]
-    assert [int(entry[0].split(b"-")[0]) for entry in streams._redis.xrange(f"exchange:trades.{symbol.name}")] == [1, 2, 3]  # once
+    assert [int(entry[0].split(b"-")[0]) for entry in streams._redis.xrange(f"events:trades.{symbol.name}")] == [1, 2, 3]  # once
 
 
 def test_a_poisoned_letter_holds_up_its_stream_only_and_is_put_aside_in_the_end(

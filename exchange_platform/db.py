@@ -6,13 +6,17 @@ settles orders for all tenants; `exchange_tenant` (alias `tenant`) reads under r
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from decimal import Context
+from typing import Any, Final
 
 import psycopg
 from django.conf import settings
 from django.db import connections, models, transaction
 
 PLATFORM_WIDE = "all"
+
+# Sums, differences and products of NUMERIC(38, 18) fit whole; Python's own 28 digits would round them.
+EXACT: Final = Context(prec=76)
 
 # Generic plans cached while tables were empty once cost a factor of four: on the hot connections index scans are pinned.
 ENGINE_OPTIONS = " ".join(

@@ -3,13 +3,13 @@
 What the database would refuse is refused here first, with a field and a sentence."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from exchange_platform.db import own
+from exchange_platform.db import EXACT, own
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from institutions.models import AccountKind
@@ -18,7 +18,6 @@ from markets.models import Asset, Route, Symbol
 from markets.units import OffGrid, decimals_of, whole_steps
 
 ORDER_TYPES: Final = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-_EXACT: Final = Context(prec=76)
 _CODE_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
@@ -152,7 +151,7 @@ def change_symbol(*, symbol_id: int, changes: Mapping[str, Any], actor: str, rea
 
 def plain_value(value: Any) -> Any:
     """A decimal as plain text without trailing zeros, anything else as it is."""
-    return f"{value.normalize(_EXACT):f}" if isinstance(value, Decimal) else value
+    return f"{value.normalize(EXACT):f}" if isinstance(value, Decimal) else value
 
 
 def _check(symbol: Symbol) -> None:
@@ -168,7 +167,7 @@ def _check(symbol: Symbol) -> None:
         raise InvalidRule(
             f"{symbol.name}: a lot of {lot:f} needs more decimals than {symbol.base.code} has ({symbol.base.scale}).", field="lot_size"
         )
-    smallest = _EXACT.multiply(tick, lot)
+    smallest = EXACT.multiply(tick, lot)
     if decimals_of(smallest) > symbol.quote.scale:
         raise InvalidRule(
             f"{symbol.name}: tick × lot = {smallest:f} needs more decimals than {symbol.quote.code} has ({symbol.quote.scale}).",

@@ -6,18 +6,18 @@ balances, so that later requests of the same batch see what earlier ones took.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import product
 from typing import Final
 from uuid import UUID
 
+from exchange_platform.db import EXACT
 from markets.units import Market, OffGrid, to_units
 from matching.core.messages import MAX_LOTS, MAX_TICKS
 from orders.refusals import AmendRefused, Refusal
 from orders.requests import AmendOrder, PlaceOrder
 from risk.checks import AccountRisk, Breach, Limits, check_open_orders, check_order_value, check_rate
 
-EXACT: Final = Context(prec=76)
 MAX_AMOUNT: Final = 10**20  # what NUMERIC(38, 18) holds before the point
 MAX_PENDING_AMENDS: Final = 20
 OFFERED_TYPES: Final = ("LIMIT", "MARKET")

@@ -8,14 +8,14 @@ candles: a trade is in them once, however often somebody calls. Trades of a symb
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 from django.db import connections
 
-from exchange_platform.db import own
+from exchange_platform.db import EXACT, own
 from exchange_platform.ids import uuid_floor
 from markets.units import Market, market_by_id, market_by_name
 from notifications import outbox
@@ -32,7 +32,6 @@ INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14_400, "
 TRADES_PER_UPDATE: Final = 20_000
 SNAPSHOT_CANDLES: Final = 2
 DAY: Final = timedelta(hours=24)
-_EXACT: Final = Context(prec=76)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 LOCK_SQL: Final = """
@@ -83,8 +82,8 @@ class Bar:
 
     def add(self, price: Decimal, quantity: Decimal) -> None:
         self.high, self.low, self.close = max(self.high, price), min(self.low, price), price
-        self.volume = _EXACT.add(self.volume, quantity)
-        self.quote_volume = _EXACT.add(self.quote_volume, _EXACT.multiply(price, quantity))
+        self.volume = EXACT.add(self.volume, quantity)
+        self.quote_volume = EXACT.add(self.quote_volume, EXACT.multiply(price, quantity))
         self.trade_count += 1
 
 
@@ -132,7 +131,7 @@ def _add(cursor: Any, symbol_id: int, trades: Sequence[tuple[UUID, Decimal, Deci
             key = (width, _bucket(executed_at, width))
             bar = bars.get(key)
             if bar is None:
-                bars[key] = Bar(price, price, price, price, quantity, _EXACT.multiply(price, quantity), 1)
+                bars[key] = Bar(price, price, price, price, quantity, EXACT.multiply(price, quantity), 1)
             else:
                 bar.add(price, quantity)
         for interval, width in INTERVALS.items():
@@ -244,7 +243,7 @@ def _ticker(cursor: Any, market: Market) -> tuple[int, dict[str, Any]]:
         {"symbol": market.id, "since": now - DAY, "floor": uuid_floor(now - DAY), "most": TRADES_PER_UPDATE},
     )
     count, high, low, volume, quote_volume, opened, last, best_bid, best_ask, status, sequence = cursor.fetchone()
-    change = None if opened is None else _EXACT.subtract(last, opened)
+    change = None if opened is None else EXACT.subtract(last, opened)
     return sequence, {
         "symbol": market.name,
         "last_price": _price(last, market),
@@ -264,7 +263,7 @@ def _ticker(cursor: Any, market: Market) -> tuple[int, dict[str, Any]]:
 
 
 def _percent(change: Decimal, opened: Decimal) -> str:
-    share = _EXACT.divide(change * 100, opened).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN, context=_EXACT)
+    share = EXACT.divide(EXACT.multiply(change, Decimal(100)), opened).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN, context=EXACT)
     return f"{share if share else abs(share):f}"  # "-0.00" would be no change with a sign
 
 

@@ -18,6 +18,7 @@ from notifications.channels import account_group, symbol_group
 from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
 from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM, fixed, order_view, timestamp
+from wallet import queries as wallet
 
 REMEMBERED_ORDERS: Final = 50_000
 
@@ -60,6 +61,7 @@ def _account(payload: Any) -> Words:
     moment = _moment(at_ms)
     at = timestamp(moment)
     words = Words(group=account_group(account_id))
+    known = wallet.assets({asset_id for asset_id, _, _ in balances})
     for sequence, news in enumerate(orders, first_order):
         order, update_type = _order(news, moment, account_id)
         words.message("ORDER_UPDATE", "user.orders", sequence, at, order)
@@ -68,7 +70,7 @@ def _account(payload: Any) -> Words:
     for sequence, news in enumerate(trades, first_trade):
         words.message("TRADE", "user.trades", sequence, at, _own_trade(news, at))
     for sequence, (asset_id, posted, held) in enumerate(balances, first_balance):
-        balance = _balance(asset_id, Decimal(posted), Decimal(held))
+        balance = wallet.balance_view(asset=known[asset_id], posted=Decimal(posted), held=Decimal(held))
         words.message("BALANCE_UPDATE", "user.balances", sequence, at, balance)
         stream = account_stream("user.balances", account_id)
         words.events.append(Event(BALANCE_CHANGED, stream, sequence, at, "", {"account_id": account_id, **balance}))
@@ -152,18 +154,6 @@ def _own_trade(news: Sequence[Any], at: str) -> dict[str, Any]:
         "fee_asset": market.base if receives_base else market.quote,
         "is_maker": is_maker,
     }
-
-
-_assets: dict[int, tuple[str, int]] = {}
-
-
-def _balance(asset_id: int, posted: Decimal, held: Decimal) -> dict[str, Any]:
-    if asset_id not in _assets:
-        with connections["default"].cursor() as cursor:
-            cursor.execute("SELECT id, code, scale FROM markets_asset")
-            _assets.update({row[0]: (row[1], row[2]) for row in cursor.fetchall()})
-    code, scale = _assets[asset_id]
-    return {"asset": code, "posted": fixed(posted, scale), "held": fixed(held, scale), "available": fixed(posted - held, scale)}
 
 
 # -- markets

@@ -4,13 +4,14 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from exchange_platform.db import EXACT
 from markets.queries import symbols
 from markets.units import Market, market_by_name
 from orders import candles
@@ -20,7 +21,6 @@ from orders.refusals import UnknownSymbol
 
 CHECKSUM_LEVELS: Final = 10
 TICKER_LIFETIME_S: Final = 1.0
-_EXACT: Final = Context(prec=76)
 _LAST: Final = UUID(int=2**128 - 1)
 
 
@@ -144,7 +144,7 @@ def forget() -> None:
 
 
 def _summed(levels: list[list[str]]) -> list[list[str]]:
-    totals = accumulate((Decimal(quantity) for _, quantity in levels), _EXACT.add)
+    totals = accumulate((Decimal(quantity) for _, quantity in levels), EXACT.add)
     return [[price, f"{total:f}"] for (price, _), total in zip(levels, totals, strict=True)]
 
 

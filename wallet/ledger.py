@@ -8,13 +8,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from django.db import connection
 
-from exchange_platform.db import require_transaction
+from exchange_platform.db import EXACT, require_transaction
 from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import uuid7, uuid_ms
 from notifications import outbox
@@ -23,7 +23,6 @@ from notifications.wakeups import NOTIFY_SQL, OUTBOX
 from wallet.models import TransferKind
 
 AMOUNT_LIMIT: Final = Decimal(10) ** 20  # what the database refuses to hold
-_EXACT: Final = Context(prec=76)  # the default of 28 digits would round NUMERIC(38, 18)
 
 
 class InvalidAmount(ExchangeError):
@@ -71,7 +70,7 @@ def check_amount(amount: Decimal, asset: Asset) -> None:
         raise InvalidAmount(f"An amount is a positive number, not {amount}.", field="amount")
     if amount >= AMOUNT_LIMIT:
         raise InvalidAmount(f"{amount:f} {asset.code} is more than a balance can hold.", field="amount")
-    scaled = amount.scaleb(asset.scale, _EXACT)
+    scaled = amount.scaleb(asset.scale, EXACT)
     if int(scaled) != scaled:
         raise InvalidAmount(f"{amount:f} has more decimals than {asset.code} has ({asset.scale}).", field="amount")
 
@@ -99,7 +98,7 @@ def claim_key(*, scope: str, key: str, fingerprint: bytes, transfer_id: UUID) ->
 
 def fingerprint(*parts: object) -> bytes:
     """16 bytes that two movements share exactly when they ask for the same; decimals count by value, not by spelling."""
-    words = [f"{part.normalize(_EXACT):f}" if isinstance(part, Decimal) else str(part) for part in parts]
+    words = [f"{part.normalize(EXACT):f}" if isinstance(part, Decimal) else str(part) for part in parts]
     return hashlib.sha256("\x1f".join(words).encode()).digest()[:16]
 
 

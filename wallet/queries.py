@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import connection, connections
 
-from exchange_platform.db import array, tenant_scope
+from exchange_platform.db import EXACT, array, tenant_scope
 from wallet.ledger import Asset
 
 # Written out as in the partial indexes transfer_movement_debit and transfer_movement_credit.
@@ -52,22 +52,26 @@ def balances(*, institution_id: int | None, account_ids: Sequence[int] | None = 
     mine = "" if account_ids is None else "AND b.account_id = ANY(%s::bigint[])"
     with tenant_scope(institution_id) as cursor:
         cursor.execute(
-            f"""SELECT a.id, a.name, b.asset_id, b.posted, b.held, b.posted - b.held FROM wallet_balance b
+            f"""SELECT a.id, a.name, b.asset_id, b.posted, b.held FROM wallet_balance b
                 JOIN institutions_account a ON a.id = b.account_id WHERE a.kind = 'CUSTOMER' {mine}""",
             [] if account_ids is None else [array(account_ids)],
         )
         rows = cursor.fetchall()
     known = assets({row[2] for row in rows})
     return [
-        {
-            "account": name,
-            "asset": known[asset_id].code,
-            "posted": amount_text(posted, known[asset_id].scale),
-            "held": amount_text(held, known[asset_id].scale),
-            "available": amount_text(available, known[asset_id].scale),
-        }
-        for _, name, asset_id, posted, held, available in sorted(rows, key=lambda row: (row[0], known[row[2]].code))
+        {"account": name, **balance_view(asset=known[asset_id], posted=posted, held=held)}
+        for _, name, asset_id, posted, held in sorted(rows, key=lambda row: (row[0], known[row[2]].code))
     ]
+
+
+def balance_view(*, asset: Asset, posted: Decimal, held: Decimal) -> dict[str, str]:
+    """A balance as clients see it: {asset, posted, held, available}, amounts at the asset's scale."""
+    return {
+        "asset": asset.code,
+        "posted": amount_text(posted, asset.scale),
+        "held": amount_text(held, asset.scale),
+        "available": amount_text(EXACT.subtract(posted, held), asset.scale),
+    }
 
 
 def balance_page(

@@ -7,11 +7,12 @@ import pytest
 
 from orders import feeds
 from tests.matching_worker.exchange import Exchange, open_exchange
+from wallet import queries as wallet
 
 
 @pytest.fixture
 def exchange(fresh_database: str) -> Iterator[Exchange]:
-    feeds._assets.clear()  # of another test's database
+    wallet.forget()  # the assets of another test's database
     feeds._orders._rows.clear()
     with open_exchange() as made:
         yield made

@@ -152,3 +152,14 @@ def test_a_deposit_is_told(exchange: Exchange) -> None:
     listener = listen(exchange)
     [message] = listener.heard[f"account.{trader.id}", "user.balances"]
     assert message["data"] == {"asset": asset.code, "posted": "12.30", "held": "0.00", "available": "12.30"}
+
+
+def test_a_balance_is_told_to_its_last_digit(exchange: Exchange) -> None:
+    base, quote = exchange.asset(scale=18), exchange.asset(scale=18)
+    trader = exchange.trader((base, "12345678901234567890.123456789012345678"))
+    symbol = exchange.symbol(base, quote, tick_size=Decimal(1), lot_size=Decimal("0.000000000000000001"), min_quantity=Decimal("1e-18"))
+    exchange.placed(trader, symbol, "SELL", "0.000000000000000001", "1")
+    listener = listen(exchange)
+    *_, message = listener.heard[f"account.{trader.id}", "user.balances"]
+    assert message["data"]["held"] == "0.000000000000000001"
+    assert message["data"]["available"] == "12345678901234567890.123456789012345677"

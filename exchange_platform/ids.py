@@ -52,6 +52,11 @@ def uuid_ms(value: uuid.UUID) -> int:
     return value.int >> 80
 
 
+def moment_of(ms: int) -> datetime:
+    """The moment so many milliseconds after 1970 began, UTC. Whole numbers only, as in `uuid_floor`."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
 def uuid_floor(moment: datetime) -> uuid.UUID:
     """The smallest UUIDv7 of this moment's millisecond: a bound for ranges by time. Whole numbers only: a float loses the last one."""
     ms = max(0, min((moment - _EPOCH) // timedelta(milliseconds=1), 2**48 - 1))

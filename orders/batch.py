@@ -3,7 +3,7 @@
 What is read and locked is in `orders.batch_reads`, the rules are in `orders.acceptance`, the rows in `orders.batch_writes`.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from exchange_platform.errors import ExchangeError
-from exchange_platform.ids import uuid7, uuid_ms
+from exchange_platform.ids import moment_of, uuid7, uuid_ms
 from markets.units import units_text
 from orders import commands
 from orders.acceptance import Acceptance, OpenOrderView, SymbolRules, accept, accept_amend
@@ -122,7 +122,7 @@ class IntakeBatch:
         """Milliseconds since 1970 as a time; most of a batch share one."""
         found = self._moments.get(ms)
         if found is None:
-            found = self._moments[ms] = datetime.fromtimestamp(ms / 1000, UTC)
+            found = self._moments[ms] = moment_of(ms)
         return found
 
     # -- deciding

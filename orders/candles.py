@@ -16,15 +16,16 @@ import orjson
 from django.db import connections
 
 from exchange_platform.db import EXACT, own
+from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import uuid_floor
-from markets.units import Market, market_by_id, market_by_name
+from markets.units import Market, market_by_id
 from notifications import outbox
 from notifications.channels import symbol_group
 from notifications.events import Words
 from notifications.outbox import MARKET_DATA, Letter
 from notifications.wakeups import NOTIFY_SQL, OUTBOX
 from orders.presentation import fixed, timestamp
-from orders.refusals import UnknownSymbol
+from orders.queries import market_named
 
 MINUTE: Final = 60
 HOUR: Final = 3600
@@ -34,7 +35,7 @@ SNAPSHOT_CANDLES: Final = 2
 DAY: Final = timedelta(hours=24)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-LOCK_SQL: Final = """
+BEGIN_SQL: Final = """
     INSERT INTO markets_marketfeed (symbol_id, ticker, candles) VALUES (%s, 0, '{}') ON CONFLICT DO NOTHING"""
 
 FEED_SQL: Final = "SELECT trade_id, ticker, candles FROM markets_marketfeed WHERE symbol_id = %s FOR UPDATE"
@@ -64,7 +65,7 @@ READ_SQL: Final = """
 _NO_TRADE: Final = UUID(int=0)
 
 
-class UnknownInterval(UnknownSymbol):
+class UnknownInterval(ExchangeError):
     code = "INVALID_FIELD"
 
 
@@ -94,19 +95,20 @@ def update(*, symbol_id: int) -> int:
     """
     market = market_by_id(symbol_id)
     with own(), connections["default"].cursor() as cursor:
-        cursor.execute(LOCK_SQL, [symbol_id])
+        cursor.execute(BEGIN_SQL, [symbol_id])
         cursor.execute(FEED_SQL, [symbol_id])
         last, ticker_sequence, sequences = cursor.fetchone()
-        sequences = orjson.loads(sequences) if isinstance(sequences, str) else sequences
+        sequences = orjson.loads(sequences)
         cursor.execute(NEW_TRADES_SQL, [symbol_id, last or _NO_TRADE, TRADES_PER_UPDATE])
         trades = cursor.fetchall()
         messages: list[list[Any]] = []
         if trades:
-            touched = _add(cursor, symbol_id, trades)
-            for interval, buckets in touched.items():
-                for bucket in sorted(buckets):
+            _add(cursor, symbol_id, trades)
+            for interval, width in INTERVALS.items():
+                # Trades never come late, so what has changed is everything from the first of them to the last.
+                since, until = _bucket(trades[0][3], width), _bucket(trades[-1][3], width) + timedelta(seconds=width)
+                for candle in _read(cursor, market, interval, since, until)[1]:
                     sequences[interval] = sequences.get(interval, 0) + 1
-                    candle = _read(cursor, market, interval, bucket, bucket + timedelta(seconds=INTERVALS[interval]))[1][-1]
                     messages.append(["CANDLE", f"candles.{market.name}.{interval}", sequences[interval], candle])
         ticker_sequence += 1
         last = trades[-1][0] if trades else last
@@ -122,10 +124,9 @@ def update(*, symbol_id: int) -> int:
     return len(trades)
 
 
-def _add(cursor: Any, symbol_id: int, trades: Sequence[tuple[UUID, Decimal, Decimal, datetime]]) -> dict[str, set[datetime]]:
-    """Put trades into the kept candles. Returns the candles of every interval that have changed."""
+def _add(cursor: Any, symbol_id: int, trades: Sequence[tuple[UUID, Decimal, Decimal, datetime]]) -> None:
+    """Put trades into the kept candles."""
     bars: dict[tuple[int, datetime], Bar] = {}
-    touched: dict[str, set[datetime]] = {interval: set() for interval in INTERVALS}
     for _, price, quantity, executed_at in trades:
         for width in (MINUTE, HOUR):
             key = (width, _bucket(executed_at, width))
@@ -134,8 +135,6 @@ def _add(cursor: Any, symbol_id: int, trades: Sequence[tuple[UUID, Decimal, Deci
                 bars[key] = Bar(price, price, price, price, quantity, EXACT.multiply(price, quantity), 1)
             else:
                 bar.add(price, quantity)
-        for interval, width in INTERVALS.items():
-            touched[interval].add(_bucket(executed_at, width))
     cursor.executemany(
         ADD_SQL,
         [
@@ -143,7 +142,6 @@ def _add(cursor: Any, symbol_id: int, trades: Sequence[tuple[UUID, Decimal, Deci
             for (width, at), b in sorted(bars.items())
         ],
     )
-    return touched
 
 
 def market_data_words(payloads: Sequence[Any]) -> list[Words | Exception]:
@@ -166,7 +164,7 @@ def candles(*, symbol: str, interval: str, start: datetime | None = None, end: d
     Without `start` the last `limit` intervals up to `end` (default: now). At most `limit`. A trade is in them a quarter of a second after
     it happened. Raises: UnknownSymbol, UnknownInterval.
     """
-    market, width = _market(symbol), _width(interval)
+    market, width = market_named(symbol), _width(interval)
     until = end or datetime.now(UTC)
     since = start or _bucket(until, width) - timedelta(seconds=width * (limit - 1))
     if start is not None:
@@ -177,7 +175,7 @@ def candles(*, symbol: str, interval: str, start: datetime | None = None, end: d
 
 def candle_snapshot(*, symbol: str, interval: str) -> tuple[int, list[list[Any]]]:
     """The channel's sequence, and the last candles as of it. Raises: UnknownSymbol, UnknownInterval."""
-    market, width = _market(symbol), _width(interval)
+    market, width = market_named(symbol), _width(interval)
     now = datetime.now(UTC)
     with connections["default"].cursor() as cursor:
         return _read(cursor, market, interval, _bucket(now, width) - timedelta(seconds=width * SNAPSHOT_CANDLES), now + DAY)
@@ -185,7 +183,7 @@ def candle_snapshot(*, symbol: str, interval: str) -> tuple[int, list[list[Any]]
 
 def ticker_snapshot(*, symbol: str) -> tuple[int, dict[str, Any]]:
     """The channel's sequence, and the ticker as of it. Raises: UnknownSymbol."""
-    market = _market(symbol)
+    market = market_named(symbol)
     with connections["default"].cursor() as cursor:
         return _ticker(cursor, market)
 
@@ -281,10 +279,3 @@ def _width(interval: str) -> int:
     if width is None:
         raise UnknownInterval(f"There is no interval {interval}; one of {', '.join(INTERVALS)}.", field="interval")
     return width
-
-
-def _market(symbol: str) -> Market:
-    market = market_by_name(symbol)
-    if market is None:
-        raise UnknownSymbol(f"There is no symbol {symbol}.", field="symbol")
-    return market

@@ -6,13 +6,14 @@ carries: it is remembered here, and read from the database by whoever was not th
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connections
 
 from exchange_platform.db import array
+from exchange_platform.ids import moment_of
 from markets.units import Market, market_by_id
 from notifications.channels import account_group, symbol_group
 from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
@@ -58,7 +59,7 @@ def _attempt(render: Any, payload: Any) -> Words | Exception:
 
 def _account(payload: Any) -> Words:
     at_ms, first_order, orders, first_trade, trades, first_balance, balances, account_id = payload
-    moment = _moment(at_ms)
+    moment = moment_of(at_ms)
     at = timestamp(moment)
     words = Words(group=account_group(account_id))
     known = wallet.assets({asset_id for asset_id, _, _ in balances})
@@ -101,7 +102,7 @@ def _order(news: Sequence[Any], moment: datetime, account_id: int) -> tuple[dict
 def _new_row(news: Sequence[Any], account_id: int) -> Row:
     (_, order_id, _, client_order_id, account, symbol_id, side, order_type, time_in_force, status, quantity, quote_quantity, price,
      stop_price, reason) = news  # fmt: skip
-    created_at = _moment(int(order_id[:12], 16))
+    created_at = moment_of(int(order_id[:12], 16))
     return (
         _dashed(order_id), client_order_id, None, account, symbol_id, side, order_type, time_in_force, status, _decimal(quantity),
         _decimal(quote_quantity), _ZERO, _ZERO, _decimal(price), _decimal(stop_price), _ZERO, _ZERO, reason, created_at, created_at, 0,
@@ -161,7 +162,7 @@ def _own_trade(news: Sequence[Any], at: str) -> dict[str, Any]:
 
 def _market(payload: Any) -> Words:
     symbol_id, at_ms, book, trades, status = payload
-    market, at = market_by_id(symbol_id), timestamp(_moment(at_ms))
+    market, at = market_by_id(symbol_id), timestamp(moment_of(at_ms))
     words = Words(group=symbol_group(symbol_id), reactions=[("trades" if trades else "book", str(symbol_id))])
     if book is not None:
         sequence, checksum, bids, asks = book
@@ -210,7 +211,3 @@ def _dashed(digits: str) -> str:
 
 def _decimal(text: str | None) -> Decimal | None:
     return None if text is None else Decimal(text)
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)

@@ -13,11 +13,9 @@ from django.db import connection, transaction
 
 from exchange_platform.db import EXACT
 from markets.queries import symbols
-from markets.units import Market, market_by_name
 from orders import candles
 from orders.presentation import timestamp
-from orders.queries import TRADE_COLUMNS, Page, own_trade_view, pin_index_scans, public_trade_view
-from orders.refusals import UnknownSymbol
+from orders.queries import TRADE_COLUMNS, Page, market_named, own_trade_view, pin_index_scans, public_trade_view
 
 CHECKSUM_LEVELS: Final = 10
 TICKER_LIFETIME_S: Final = 1.0
@@ -31,7 +29,7 @@ def book(*, symbol: str, depth: int = 100) -> dict[str, Any]:
     `sequence` counts the settlements that changed the book; `checksum` is over what is sent. One statement, so levels and
     sequence belong together. Raises: UnknownSymbol.
     """
-    market = _market(symbol)
+    market = market_named(symbol)
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT c.book_sequence, clock_timestamp(), l.side, l.price, l.quantity
@@ -75,7 +73,7 @@ def checksum(bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> in
 
 def trades(*, symbol: str, limit: int = 100, before: UUID | None = None) -> Page:
     """A symbol's trades, newest first, without their parties. Owns a read transaction: one backward index scan. Raises: UnknownSymbol."""
-    market = _market(symbol)
+    market = market_named(symbol)
     with transaction.atomic(), connection.cursor() as cursor:
         pin_index_scans(cursor)
         cursor.execute(
@@ -146,10 +144,3 @@ def forget() -> None:
 def _summed(levels: list[list[str]]) -> list[list[str]]:
     totals = accumulate((Decimal(quantity) for _, quantity in levels), EXACT.add)
     return [[price, f"{total:f}"] for (price, _), total in zip(levels, totals, strict=True)]
-
-
-def _market(symbol: str) -> Market:
-    market = market_by_name(symbol)
-    if market is None:
-        raise UnknownSymbol(f"There is no symbol {symbol}.", field="symbol")
-    return market

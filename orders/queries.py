@@ -68,7 +68,7 @@ def orders(
     conditions: list[str] = ["id >= %s", "id < %s"]
     parameters: list[Any] = [low, high]
     if symbol is not None:
-        conditions, parameters = [*conditions, "symbol_id = %s"], [*parameters, _market(symbol).id]
+        conditions, parameters = [*conditions, "symbol_id = %s"], [*parameters, market_named(symbol).id]
     only_open = bool(wanted) and wanted <= OPEN_STATUSES
     if only_open:
         source, arguments = _open_orders(institution_id, account_ids, conditions, parameters, wanted, side, limit + 1)
@@ -107,7 +107,7 @@ def my_trades(
     conditions = "t.id >= %s AND t.id < %s"
     parameters: list[Any] = [low, high]
     if symbol is not None:
-        conditions, parameters = f"{conditions} AND t.symbol_id = %s", [*parameters, _market(symbol).id]
+        conditions, parameters = f"{conditions} AND t.symbol_id = %s", [*parameters, market_named(symbol).id]
     sides = " UNION ALL ".join(
         f"(SELECT {TRADE_COLUMNS}, '{own}' FROM orders_trade t WHERE t.{own}_account_id = mine.account_id AND {conditions}"
         " ORDER BY t.id DESC LIMIT %s)"
@@ -285,7 +285,8 @@ def _mine(account_ids: Sequence[int] | None) -> tuple[str, list[Any]]:
     return ("", []) if account_ids is None else ("AND o.account_id = ANY(%s::bigint[])", [array(account_ids)])
 
 
-def _market(symbol: str) -> Market:
+def market_named(symbol: str) -> Market:
+    """Raises: UnknownSymbol."""
     market = market_by_name(symbol)
     if market is None:
         raise UnknownSymbol(f"There is no symbol {symbol}.", field="symbol")

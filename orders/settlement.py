@@ -10,13 +10,13 @@ price and what the fill was better by is released with it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from hashlib import blake2b, sha256
 from typing import Any, Final, Protocol
 
 from psycopg import Connection, Cursor
 
 from exchange_platform.db import array, columns, quoted
+from exchange_platform.ids import moment_of
 from markets.units import Market, fee_units
 from notifications import outbox
 from notifications.outbox import AccountNews, FeedPosition, Letter
@@ -103,7 +103,7 @@ def trade_id(stamp_ms: int, symbol_id: int, number: int) -> str:
 
 def moment(ms: int) -> str:
     """Milliseconds since 1970 for a timestamptz array."""
-    return '"' + datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds") + '"'
+    return '"' + moment_of(ms).isoformat(timespec="milliseconds") + '"'
 
 
 @dataclass(slots=True)
@@ -368,7 +368,7 @@ def write(connection: Connection[Any], batches: Sequence[tuple[SymbolBatch, Read
 
 
 def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
-    progress, at = batch.progress, datetime.fromtimestamp(batch.stamp_ms / 1000, UTC)
+    progress, at = batch.progress, moment_of(batch.stamp_ms)
     if batch.trades:
         run(INSERT_TRADES_SQL, [progress.market.id, at, *columns(batch.trades)])
         run(INSERT_TRANSFERS_SQL, [at, *columns(batch.transfers)])
@@ -510,6 +510,6 @@ def _write_checkpoint(run: Run, batch: SymbolBatch, shard: int, epoch: int) -> N
     run(CHECKPOINT_SQL, [
         epoch, progress.sequence, progress.trade_number, progress.book_sequence, progress.status, progress.chain, progress.state_hash,
         progress.stamp_ms, progress.market.price_text(progress.last_ticks) if traded else None,
-        datetime.fromtimestamp(progress.last_traded_ms / 1000, UTC) if traded else None,
+        moment_of(progress.last_traded_ms) if traded else None,
         progress.market.id, batch.first_sequence - 1, shard,
     ], 1, f"checkpoint of {progress.market.name}")  # fmt: skip

@@ -12,10 +12,8 @@ import orjson
 from django.db import connection, connections, transaction
 
 from exchange_platform.db import array, tenant_scope
-from markets.units import market_by_name
 from orders import market_data, queries
-from orders.queries import TRADE_COLUMNS, pin_index_scans, public_trade_view
-from orders.refusals import UnknownSymbol
+from orders.queries import TRADE_COLUMNS, market_named, pin_index_scans, public_trade_view
 from wallet import queries as wallet
 
 BOOK_LEVELS: Final = 100
@@ -46,9 +44,7 @@ def orderbook(*, symbol: str) -> Snapshot:
 
 def trades(*, symbol: str) -> Snapshot:
     """The last 50 trades, newest first, without their parties. Owns a read transaction, one statement in it. Raises: UnknownSymbol."""
-    market = market_by_name(symbol)
-    if market is None:
-        raise UnknownSymbol(f"There is no symbol {symbol}.", field="symbol")
+    market = market_named(symbol)
     with transaction.atomic(), connection.cursor() as cursor:
         pin_index_scans(cursor)
         cursor.execute(

@@ -7,7 +7,6 @@ the caller's transaction and refuses to run without one.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -16,7 +15,7 @@ from django.db import connection
 
 from exchange_platform.db import EXACT, require_transaction
 from exchange_platform.errors import ExchangeError
-from exchange_platform.ids import uuid7, uuid_ms
+from exchange_platform.ids import moment_of, uuid7, uuid_ms
 from notifications import outbox
 from notifications.outbox import AccountNews, FeedPosition
 from notifications.wakeups import NOTIFY_SQL, OUTBOX
@@ -144,7 +143,7 @@ def post(
         cursor.execute(
             """INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, reference, created_at)
                VALUES (%s, 0, %s, %s, %s, %s, %s, %s, %s)""",
-            [transfer_id, kind.value, asset.id, debit_account_id, credit_account_id, amount, reference, _moment(transfer_id)],
+            [transfer_id, kind.value, asset.id, debit_account_id, credit_account_id, amount, reference, moment_of(uuid_ms(transfer_id))],
         )
     _tell(told, at_ms=uuid_ms(transfer_id))
     return transfer_id
@@ -193,7 +192,3 @@ def _change_balance(account_id: int, asset: Asset, change: Decimal) -> list[obje
             if row is None:
                 raise InsufficientFunds(f"Less than {-change:f} {asset.code} is available.", field="amount")
     return [asset.id, *map(str, row)]
-
-
-def _moment(transfer_id: UUID) -> datetime:
-    return datetime.fromtimestamp(uuid_ms(transfer_id) // 1000, UTC).replace(microsecond=uuid_ms(transfer_id) % 1000 * 1000)

@@ -1,7 +1,6 @@
 """What everybody may see of the markets. No log-in."""
 
 import time
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from django.http import HttpResponse
@@ -12,6 +11,7 @@ from api.rest import schemas
 from api.rest.base import ApiView, answer, page
 from api.rest.query import Query, symbol_named
 from api.threads import run_in_thread
+from exchange_platform.ids import moment_of
 from markets import queries as markets
 from orders import candles, market_data
 from orders.presentation import timestamp
@@ -26,7 +26,7 @@ class TimeView(ApiView):
     @extend_schema(**schemas.GET_TIME)
     async def get(self, request: ApiRequest) -> HttpResponse:
         now_ms = time.time_ns() // 1_000_000
-        return answer({"timestamp": timestamp(datetime.fromtimestamp(now_ms / 1000, UTC)), "timestamp_ms": now_ms})
+        return answer({"timestamp": timestamp(moment_of(now_ms)), "timestamp_ms": now_ms})
 
 
 class SymbolsView(ApiView):

@@ -1,7 +1,7 @@
 """How things look on a page: labels with a colour, times in UTC, identifiers, links."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from exchange_platform.ids import uuid_ms
+from exchange_platform.ids import moment_of, uuid_ms
 
 NOTHING: Final = SafeString('<span class="bo-none">–</span>')
 
@@ -90,4 +90,4 @@ def page_url_of(name: str, *args: object) -> str:
 
 def time_of(identity: UUID) -> str:
     """The time that a UUIDv7 carries, to the second, UTC."""
-    return datetime.fromtimestamp(uuid_ms(identity) // 1000, UTC).isoformat(sep=" ")[:19]
+    return moment_of(uuid_ms(identity)).isoformat(sep=" ")[:19]

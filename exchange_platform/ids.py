@@ -57,7 +57,12 @@ def moment_of(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
+def ms_of(moment: datetime) -> int:
+    """Whole milliseconds from 1970 to a moment."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
 def uuid_floor(moment: datetime) -> uuid.UUID:
     """The smallest UUIDv7 of this moment's millisecond: a bound for ranges by time. Whole numbers only: a float loses the last one."""
-    ms = max(0, min((moment - _EPOCH) // timedelta(milliseconds=1), 2**48 - 1))
+    ms = max(0, min(ms_of(moment), 2**48 - 1))
     return uuid.UUID(int=ms << 80)

@@ -58,6 +58,10 @@ class Symbol(models.Model):
     max_open_orders = models.PositiveIntegerField(null=True, blank=True, help_text="Per account on this symbol.")
     static_band = models.DecimalField(max_digits=6, decimal_places=4, null=True, blank=True, default=Decimal("0.10"))
     dynamic_band = models.DecimalField(max_digits=6, decimal_places=4, null=True, blank=True, default=Decimal("0.05"))
+    halt_s = models.PositiveIntegerField(default=60, help_text="How long the symbol rests when its price left the dynamic band.")
+    auction_s = models.PositiveIntegerField(default=60, help_text="How long an auction collects orders.")
+    resumes_by_auction = models.BooleanField(default=False, help_text="Whether an operator's resumption goes through an auction.")
+    opens_at = models.TimeField(null=True, blank=True, help_text="End of the daily opening auction, UTC; null: no such auction.")
     market_protection = models.DecimalField(max_digits=6, decimal_places=4, default=Decimal("0.05"))
     reference_price = Amount(null=True, blank=True, help_text="Set by an operator for a symbol without a feed; does not age.")
     maker_fee = models.DecimalField(max_digits=9, decimal_places=8, default=Decimal("0.001"))
@@ -82,6 +86,9 @@ class Symbol(models.Model):
                 name="symbol_reference_price_sane",
             ),
             models.CheckConstraint(condition=Q(status__in=SymbolStatus.values), name="symbol_status_known"),
+            models.CheckConstraint(
+                condition=Q(halt_s__gte=1, halt_s__lte=86_400, auction_s__gte=1, auction_s__lte=86_400), name="symbol_phases_sane"
+            ),
             models.CheckConstraint(condition=~Q(base=F("quote")), name="symbol_two_assets"),
         ]
 

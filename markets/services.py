@@ -65,7 +65,9 @@ def create_symbol(
     reference_price: Decimal | None = None,
     maker_fee: Decimal = Decimal("0.001"),
     taker_fee: Decimal = Decimal("0.001"),
-    order_types: Sequence[str] = ("LIMIT", "MARKET"),
+    halt_s: int = 60,
+    auction_s: int = 60,
+    order_types: Sequence[str] = ORDER_TYPES,
     route: str = Route.INTERNAL,
 ) -> Symbol:
     """List `base`/`quote` (asset codes) for trading, with a house account of its own that collects its fees.
@@ -96,6 +98,8 @@ def create_symbol(
             static_band=static_band,
             dynamic_band=dynamic_band,
             market_protection=market_protection,
+            halt_s=halt_s,
+            auction_s=auction_s,
             reference_price=reference_price,
             maker_fee=maker_fee,
             taker_fee=taker_fee,
@@ -112,7 +116,7 @@ def create_symbol(
 
 CHANGEABLE: Final = frozenset(
     """is_listed route min_quantity max_quantity min_price max_price min_notional max_open_orders static_band dynamic_band market_protection
-    reference_price maker_fee taker_fee order_types""".split()
+    halt_s auction_s resumes_by_auction opens_at reference_price maker_fee taker_fee order_types""".split()
 )
 
 

@@ -9,17 +9,21 @@ from typing import Any, Final
 
 from psycopg import Connection
 
+from exchange_platform.ids import ms_of
 from markets.units import MARKET_SELECT, Market, remember, to_units
+from matching.core.conditions import Conditions, Rules
+from matching.core.messages import MARKET
 from matching.engine import SymbolEngine
 from orders import commands
-from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress
+from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress, Terms
+from risk.positions import Position
 
 ROWS_AT_ONCE: Final = 2_000
 
 ADD_SQL: Final = """
     INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
-        settled_at)
-    SELECT s.id, %(shard)s, 0, 0, 0, 0, s.status, %(chain)s, 0, 0, now() FROM markets_symbol s
+        place_number, conditions, settled_at)
+    SELECT s.id, %(shard)s, 0, 0, 0, 0, s.status, %(chain)s, 0, 0, 0, '{}', now() FROM markets_symbol s
     WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
     ON CONFLICT (symbol_id) DO NOTHING"""
 
@@ -27,7 +31,8 @@ REASSIGN_SQL: Final = """
     UPDATE orders_checkpoint SET shard_id = %(shard)s WHERE symbol_id %% %(shards)s = %(shard)s AND shard_id <> %(shard)s"""
 
 CHECKPOINTS_SQL: Final = """
-    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms
+    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
+           last_traded_at
     FROM orders_checkpoint WHERE shard_id = %s ORDER BY symbol_id"""
 
 LOG_END_SQL: Final = """
@@ -35,12 +40,22 @@ LOG_END_SQL: Final = """
 
 # Whole ticks and lots are exact quotients, so the casts do not round.
 OPEN_SQL: Final = """
-    SELECT replace(o.id::text, '-', ''), o.account_id, o.side = 'BUY', (o.price / %(tick)s)::bigint, (o.quantity / %(lot)s)::bigint,
+    SELECT replace(o.id::text, '-', ''), o.account_id, o.side = 'BUY', (coalesce(o.price, o.protection_price) / %(tick)s)::bigint,
+           (o.quantity / %(lot)s)::bigint,
            (o.filled_quantity / %(lot)s)::bigint, (o.prevented_quantity / %(lot)s)::bigint, o.filled_quote, o.fee, o.held,
            (o.maker_fee_rate * 100000000)::int, (o.taker_fee_rate * 100000000)::int, o.status, o.sequence, o.priority_sequence,
-           o.time_in_force, o.self_trade_prevention
+           o.order_type, o.side, o.time_in_force, o.self_trade_prevention, o.reduce_only, o.expire_at, (o.stop_price / %(tick)s)::bigint,
+           o.trigger_source
     FROM orders_openorder p JOIN orders_order o ON o.id = p.order_id
-    WHERE p.symbol_id = %(symbol)s AND o.status IN ('OPEN', 'PARTIALLY_FILLED') ORDER BY o.priority_sequence"""
+    WHERE p.symbol_id = %(symbol)s AND o.status IN ('OPEN', 'PARTIALLY_FILLED', 'PENDING_TRIGGER') ORDER BY o.priority_sequence"""
+
+POSITIONS_SQL: Final = """
+    SELECT account_id, (quantity / %s)::bigint, cost, realised FROM risk_position WHERE symbol_id = %s"""
+
+
+RULES_SQL: Final = """
+    SELECT id, (dynamic_band * 10000)::int, (static_band * 10000)::int, halt_s * 1000, auction_s * 1000 FROM markets_symbol
+    WHERE id = ANY(%s::int[])"""
 
 
 class RecoveryRefused(Exception):
@@ -68,9 +83,15 @@ def load_shard(connection: Connection[Any], *, shard: int, renew: Callable[[], N
     return engines
 
 
+def rules_of(connection: Connection[Any], symbols: str) -> dict[int, Rules]:
+    """What the engines of these symbols (an array literal) are to watch over now."""
+    return {row[0]: Rules(*row[1:]) for row in connection.execute(RULES_SQL, [symbols])}
+
+
 def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> SymbolEngine:
     """One symbol from its checkpoint row (CHECKPOINTS_SQL). Raises: RecoveryRefused, psycopg.Error."""
-    symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms = checkpoint
+    (symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, stored, last_price,
+     last_traded_at) = checkpoint  # fmt: skip
     row = connection.execute(f"{MARKET_SELECT} WHERE s.id = %s", [symbol_id]).fetchone()
     assert row is not None
     market = remember(row)
@@ -83,7 +104,15 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> Sym
         chain=bytes(chain),
         state_hash=int(state_hash),
         stamp_ms=stamp_ms,
+        place_number=place_number,
+        conditions=Conditions.of(stored),
     )
+    if last_price is not None:
+        progress.last_ticks, progress.last_traded_ms = market.ticks(last_price), ms_of(last_traded_at)
+        progress.conditions.traded_last(progress.last_ticks, progress.last_traded_ms)
+    for account_id, lots, cost, realised in connection.execute(POSITIONS_SQL, [market.lot, symbol_id]):
+        scale = market.quote_scale
+        progress.positions[account_id] = Position(lots, to_units(cost, scale), to_units(realised, scale))
     _check_log_end(connection, progress)
     engine = SymbolEngine(progress)
     found = 0
@@ -92,7 +121,8 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> Sym
         cursor.itersize = ROWS_AT_ONCE
         for order in cursor.execute(OPEN_SQL, {"tick": market.tick, "lot": market.lot, "symbol": symbol_id}):
             record = _record(order, market, shared)
-            engine.restore(record, commands.TIMES_IN_FORCE[order[15]], commands.PREVENTIONS[order[16]])
+            order_type, _, time_in_force, prevention = order[15:19]
+            engine.restore(record, commands.book_time_in_force(order_type, time_in_force), commands.PREVENTIONS[prevention])
             found += record.digest
     if found % 2**64 != progress.state_hash:
         raise RecoveryRefused(
@@ -116,7 +146,7 @@ def _check_log_end(connection: Connection[Any], progress: SymbolProgress) -> Non
 def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> OrderRecord:
     """A row of OPEN_SQL as settlement keeps it. `shared`: values that many orders have, each kept once."""
     (order_id, account_id, is_buy, ticks, total, filled, prevented, filled_quote, fee, held, maker_rate, taker_rate, status, sequence,
-     priority, _, _) = order  # fmt: skip
+     priority, order_type, side, time_in_force, prevention, reduce_only, expire_at, stop, source) = order  # fmt: skip
     hold_scale, fee_scale = (market.quote_scale, market.base_scale) if is_buy else (market.base_scale, market.quote_scale)
     account_id, maker_rate, taker_rate, status = (shared.setdefault(v, v) for v in (account_id, maker_rate, taker_rate, status))
     record = OrderRecord(order_id, account_id, is_buy, ticks, total, to_units(held, hold_scale), maker_rate, taker_rate)
@@ -125,4 +155,13 @@ def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> O
         record.filled_quote = to_units(filled_quote, market.quote_scale)
         record.fee = to_units(fee, fee_scale)
     record.status, record.sequence, record.priority = status, sequence, sequence if priority == sequence else priority
+    book_time = commands.book_time_in_force(order_type, time_in_force)
+    record.at_market = book_time == MARKET
+    record.is_waiting = status == "PENDING_TRIGGER"
+    if stop or expire_at or reduce_only:
+        record.terms = Terms(
+            book_time, commands.PREVENTIONS[prevention], ms_of(expire_at) if expire_at else 0, reduce_only, stop or 0,
+            bool(stop) and commands.is_rising(order_type, side), commands.TRIGGER_SOURCES[source] if source else 0,
+            order_type not in commands.MARKET_TYPES,
+        )  # fmt: skip
     return record

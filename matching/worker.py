@@ -54,6 +54,7 @@ class Worker:
         self._renewed_at = 0.0
         self._looked_at = 0.0
         self._symbols = "{}"
+        self._rules: dict[int, commands.Command] = {}  # by symbol: what its next batch begins with
 
     def stop(self) -> None:
         """End after the batch under way; may be called from a signal handler."""
@@ -87,6 +88,7 @@ class Worker:
         self.engines = recovery.load_shard(connection, shard=self.shard, renew=renew)
         connection.rollback()
         self._symbols = array(self.engines)
+        self._adopt_rules(connection)
         self._looked_at = time.monotonic()
         gc.collect()
         gc.freeze()
@@ -116,22 +118,27 @@ class Worker:
     def settle_once(self, connection: psycopg.Connection[Any]) -> int:
         """Take what waits, match it, settle it, commit. Returns the number of commands. Raises: Fenced, psycopg.Error."""
         rows = connection.execute(TAKE_SQL, [self._symbols, ROWS_PER_BATCH], prepare=True).fetchall()
-        if not rows:
+        stamp_ms = self._clock_ns() // 1_000_000
+        due = [symbol_id for symbol_id, engine in self.engines.items() if engine.is_due(stamp_ms)]
+        if not (rows or due or self._rules):
             connection.commit()  # never rollback here: psycopg would throw away every prepared statement with it
             return 0
         rows.sort()
         began_at = time.perf_counter()
-        stamp_ms = self._clock_ns() // 1_000_000
         batches: dict[int, SymbolBatch] = {}
-        count = 0
+        for symbol_id in {*due, *self._rules, *(symbol_id for _, symbol_id, _ in rows)}:
+            batches[symbol_id] = self.engines[symbol_id].begin(stamp_ms)
+            self.engines[symbol_id].catch_up(batches[symbol_id])
+            if symbol_id in self._rules:
+                self.engines[symbol_id].apply(self._rules[symbol_id], batches[symbol_id])
+        self._rules.clear()
         for _, symbol_id, payload in rows:
-            engine = self.engines[symbol_id]
-            batch = batches.get(symbol_id)
-            if batch is None:
-                batch = batches[symbol_id] = engine.begin(stamp_ms)
+            engine, batch = self.engines[symbol_id], batches[symbol_id]
             for command in commands.unpack(payload):
                 engine.apply(command, batch)
-                count += 1
+        for symbol_id in batches:
+            self.engines[symbol_id].finish()
+        count = sum(len(batch.log) for batch in batches.values())
         matched_at = time.perf_counter()
         written = [(batch, self.engines[symbol_id].book) for symbol_id, batch in batches.items()]
         settlement.write(connection, written, shard=self.shard, epoch=self.epoch)
@@ -143,6 +150,14 @@ class Worker:
             log.exception("settlement_not_counted")  # committed all the same: a worker that ended here would end again and again
         return count
 
+    def _adopt_rules(self, connection: psycopg.Connection[Any]) -> None:
+        """Rules that have been changed since take effect with the next batch, as commands, so that replay knows of them."""
+        for symbol_id, rules in recovery.rules_of(connection, self._symbols).items():
+            command = self.engines[symbol_id].adopt(rules)
+            if command is not None:
+                self._rules[symbol_id] = command
+        connection.commit()
+
     def _adopt_new_symbols(self, connection: psycopg.Connection[Any]) -> None:
         """Symbols listed since the start join the shard."""
         recovery.add_symbols(connection, shard=self.shard, shards=self.shards_in_all)
@@ -152,3 +167,4 @@ class Worker:
                 self.engines[row[0]] = recovery.load_symbol(connection, row)
         connection.commit()
         self._symbols = array(self.engines)
+        self._adopt_rules(connection)

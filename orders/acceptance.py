@@ -14,13 +14,13 @@ from uuid import UUID
 from exchange_platform.db import EXACT
 from markets.units import Market, OffGrid, to_units
 from matching.core.messages import MAX_LOTS, MAX_TICKS
+from orders.commands import MARKET_TYPES
 from orders.refusals import AmendRefused, Refusal
 from orders.requests import AmendOrder, PlaceOrder
 from risk.checks import AccountRisk, Breach, Limits, check_open_orders, check_order_value, check_rate
 
 MAX_AMOUNT: Final = 10**20  # what NUMERIC(38, 18) holds before the point
 MAX_PENDING_AMENDS: Final = 20
-OFFERED_TYPES: Final = ("LIMIT", "MARKET")
 
 
 @dataclass(slots=True)
@@ -104,6 +104,7 @@ class Acceptance:
     hold: int
     hold_asset_id: int
     protection_price: Decimal | None
+    stop_ticks: int  # 0: no stop
     prevention: str
 
 
@@ -115,15 +116,15 @@ def check_account(account: AccountView) -> None:
 
 
 def check_offered(order: PlaceOrder, rules: SymbolRules) -> None:
-    if order.order_type not in OFFERED_TYPES or order.order_type not in rules.order_types:
+    if order.order_type not in rules.order_types:
         raise Refusal(f"{order.order_type} orders are not taken on {rules.market.name}.", code="ORDER_TYPE_NOT_ALLOWED", field="order_type")
-    if order.time_in_force == "GTD":
-        raise Refusal(f"GTD is not taken on {rules.market.name}.", code="ORDER_TYPE_NOT_ALLOWED", field="time_in_force")
     if order.quote_quantity is not None and order.time_in_force == "FOK":
         message = "A market order by quote_quantity buys what the amount pays for; it cannot be FOK."
         raise Refusal(message, code="ORDER_TYPE_NOT_ALLOWED", field="time_in_force")
-    if order.reduce_only:
-        raise Refusal("reduce_only needs positions, which are not kept yet.", code="REDUCE_ONLY_REJECTED", field="reduce_only")
+    if order.reduce_only and (order.side == "BUY" or order.quantity is None):
+        raise Refusal(
+            "Here an order can reduce by selling alone: a position is what was bought.", code="REDUCE_ONLY_REJECTED", field="reduce_only"
+        )
 
 
 def check_status(order: PlaceOrder, rules: SymbolRules) -> None:
@@ -132,8 +133,19 @@ def check_status(order: PlaceOrder, rules: SymbolRules) -> None:
         case "TRADING":
             return
         case "POST_ONLY":
-            if order.order_type == "MARKET" or order.time_in_force in ("IOC", "FOK"):
+            if order.order_type != "LIMIT" or order.time_in_force in ("IOC", "FOK"):
                 raise Refusal(f"{name} takes only orders that rest.", code="SYMBOL_POST_ONLY")
+        case "AUCTION":
+            if (
+                order.quantity is None
+                or order.time_in_force in ("FOK", "GTX")
+                or (order.time_in_force == "IOC" and order.order_type == "LIMIT")
+            ):
+                raise Refusal(
+                    f"{name} is in an auction, which collects LIMIT orders that rest and MARKET orders by quantity.",
+                    code="ORDER_TYPE_NOT_ALLOWED",
+                    field="time_in_force",
+                )
         case "CANCEL_ONLY":
             raise Refusal(f"{name} takes cancels only.", code="SYMBOL_CANCEL_ONLY")
         case _:
@@ -156,24 +168,24 @@ def lots_of(quantity: Decimal, rules: SymbolRules) -> int:
     return lots
 
 
-def ticks_of(price: Decimal, rules: SymbolRules) -> int:
+def ticks_of(price: Decimal, rules: SymbolRules, field: str = "price") -> int:
     """Price in ticks within the symbol's bounds. Raises Refusal OFF_TICK, PRICE_OUT_OF_RANGE, PRICE_OUTSIDE_BAND."""
     market = rules.market
     try:
         ticks = market.ticks(price)
     except OffGrid:
-        raise Refusal(f"price must be a multiple of the tick size {market.tick:f}.", code="OFF_TICK", field="price") from None
+        raise Refusal(f"{field} must be a multiple of the tick size {market.tick:f}.", code="OFF_TICK", field=field) from None
     low, high = rules.min_price, rules.max_price
     if (low is not None and price < low) or (high is not None and price > high) or ticks > MAX_TICKS:
-        raise Refusal(f"The price is outside what {market.name} takes.", code="PRICE_OUT_OF_RANGE", field="price")
+        raise Refusal(f"The {field} is outside what {market.name} takes.", code="PRICE_OUT_OF_RANGE", field=field)
     reference = rules.band_reference()
     if rules.static_band is not None and reference is not None:
         width = EXACT.multiply(reference, rules.static_band)
         if abs(EXACT.subtract(price, reference)) > width:
             raise Refusal(
-                f"The price is more than {rules.static_band:%} away from the reference {reference.normalize(EXACT):f}.",
+                f"The {field} is more than {rules.static_band:%} away from the reference {reference.normalize(EXACT):f}.",
                 code="PRICE_OUTSIDE_BAND",
-                field="price",
+                field=field,
             )
     return ticks
 
@@ -232,7 +244,7 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
     check_account(account)
     check_offered(order, rules)
     check_status(order, rules)
-    protection = None
+    protection, stop_ticks = None, 0
     if order.order_type == "MARKET":
         reference = rules.market_reference(order.side)
         lots = lots_of(order.quantity, rules) if order.quantity is not None else 0
@@ -244,9 +256,20 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
         protection = EXACT.multiply(market.tick, Decimal(ticks))
         value = order.quote_quantity if order.quantity is None else EXACT.multiply(reference, order.quantity)
     else:
-        assert order.price is not None and order.quantity is not None
-        lots, ticks = lots_of(order.quantity, rules), ticks_of(order.price, rules)
-        value = EXACT.multiply(order.price, order.quantity)
+        assert order.quantity is not None
+        lots = lots_of(order.quantity, rules)
+        if order.stop_price is not None:
+            stop_ticks = ticks_of(order.stop_price, rules, "stop_price")
+        if order.order_type in MARKET_TYPES:
+            assert order.stop_price is not None
+            # What it may trade at once it is triggered, and is held for until then.
+            ticks = protection_ticks(order.side, order.stop_price, rules)
+            protection = EXACT.multiply(market.tick, Decimal(ticks))
+            value = EXACT.multiply(order.stop_price, order.quantity)
+        else:
+            assert order.price is not None
+            ticks = ticks_of(order.price, rules)
+            value = EXACT.multiply(order.price, order.quantity)
     assert value is not None
     check_notional(value, rules)
     if not order.principal.unlimited:
@@ -276,6 +299,7 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
         hold=hold,
         hold_asset_id=asset_id,
         protection_price=protection,
+        stop_ticks=stop_ticks,
         prevention=order.self_trade_prevention or account.prevention,
     )
 
@@ -293,7 +317,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrderView:
-    """The order to amend as it stands in this transaction; `done` lots are filled or prevented."""
+    """The order to amend as it stands in this transaction; `done` lots are filled or prevented, `ticks` a protection price when it is not
+    `is_priced`."""
 
     order_id: UUID
     side: str
@@ -301,6 +326,7 @@ class OpenOrderView:
     total: int
     done: int
     pending: tuple[tuple[int, int], ...]  # (ticks, total) of amends under way, 0: that one stays
+    is_priced: bool = True
 
     def shapes(self) -> set[Shape]:
         """Every shape the order may have when the next amend is decided, whichever of the pending ones are refused and in whatever
@@ -342,6 +368,8 @@ def accept_amend(amend: AmendOrder, order: OpenOrderView, account: AccountView, 
     check_account(account)
     if len(order.pending) >= MAX_PENDING_AMENDS:
         raise AmendRefused("Too many amends of this order are still being decided. Ask again when they are.")
+    if amend.price is not None and not order.is_priced:
+        raise AmendRefused("The order has no price: it trades at market once it is triggered. Amend its quantity, or cancel it.")
     ticks = ticks_of(amend.price, rules) if amend.price is not None else 0
     total = 0
     if amend.quantity is not None:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from exchange_platform.errors import ExchangeError
-from exchange_platform.ids import moment_of, uuid7, uuid_ms
+from exchange_platform.ids import moment_of, ms_of, uuid7, uuid_ms
 from markets.units import units_text
 from orders import commands
 from orders.acceptance import Acceptance, OpenOrderView, SymbolRules, accept, accept_amend
@@ -223,17 +223,20 @@ class IntakeBatch:
     def _amend(self, request: AmendOrder) -> Outcome:
         target = self._target(request.principal, request.order_id)
         market, row = self._reads.markets[target.symbol_id], target.row
-        side, quantity, filled, prevented, price = row[5], row[9], row[11], row[12], row[13]
-        if price is None or quantity is None:
+        side, order_type, quantity, filled, prevented, price = row[5], row[6], row[9], row[11], row[12], row[13]
+        if order_type == "MARKET":
             raise OrderNotOpen("A market order cannot be amended.")
+        bound = target.protection_price if price is None else price
+        assert bound is not None
         pending = self._reads.pending_amends.setdefault(request.order_id, [])
         view = OpenOrderView(
             order_id=request.order_id,
             side=side,
-            ticks=market.ticks(price),
+            ticks=market.ticks(bound),
             total=market.lots(quantity),
             done=market.lots(filled) + market.lots(prevented),
             pending=tuple(pending),
+            is_priced=price is not None,
         )
         account = self._reads.accounts[target.account_id]
         accepted = accept_amend(request, view, account, self._reads.rules[market.id], self._reads.limits)
@@ -264,8 +267,16 @@ def _place_command(draft: Draft, accepted: Acceptance, rules: SymbolRules) -> co
     tail = [rules.maker_rate, rules.taker_rate, request.request_id]
     if accepted.lots == 0:
         return [commands.PLACE_BY_BUDGET, order_id, account_id, accepted.ticks, str(accepted.hold), prevention, *tail]
-    side, time_in_force = commands.SIDES[request.side], commands.TIMES_IN_FORCE[request.time_in_force]
-    return [commands.PLACE, order_id, account_id, side, accepted.ticks, accepted.lots, time_in_force, prevention, *tail]
+    order_type, side = request.order_type, commands.SIDES[request.side]
+    time_in_force = commands.book_time_in_force(order_type, request.time_in_force)
+    body = [order_id, account_id, side, accepted.ticks, accepted.lots, time_in_force, prevention, *tail]
+    if not (accepted.stop_ticks or request.expire_at or request.reduce_only):
+        return [commands.PLACE, *body]
+    expire_ms = ms_of(request.expire_at) if request.expire_at else 0
+    rising = bool(accepted.stop_ticks) and commands.is_rising(order_type, request.side)
+    source = commands.TRIGGER_SOURCES[request.trigger_source] if request.trigger_source else 0
+    terms = [expire_ms, int(request.reduce_only), accepted.stop_ticks, int(rising), source, int(order_type not in commands.MARKET_TYPES)]
+    return [commands.PLACE_WITH_TERMS, *body, *terms]
 
 
 def _cancel_command(request: CancelOrder | CancelAll, order_id: UUID) -> commands.Command:

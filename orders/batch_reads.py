@@ -6,6 +6,7 @@ account locks by everybody who moves money, so they need no lock pass of their o
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -54,7 +55,7 @@ SYMBOLS_SQL: Final = """
 ORDERS_SQL: Final = f"SELECT {ORDER_COLUMNS} FROM {ORDER_FROM} WHERE o.id = ANY(%s::uuid[]) AND o.id >= %s AND o.id <= %s"
 
 TARGETS_SQL: Final = f"""
-    SELECT {ORDER_COLUMNS}, a.institution_id FROM {ORDER_FROM}
+    SELECT {ORDER_COLUMNS}, o.protection_price, a.institution_id FROM {ORDER_FROM}
     WHERE o.id = ANY(%s::uuid[]) AND o.id >= %s AND o.id <= %s"""
 
 KEYS_SQL: Final = """
@@ -88,6 +89,7 @@ class Target:
     """An order that a cancel or amend names, as read in this transaction. `row`: ORDER_COLUMNS."""
 
     row: tuple[Any, ...]
+    protection_price: Decimal | None
     institution_id: int
 
     @property
@@ -149,7 +151,7 @@ class BatchReads:
 
     def _read_targets(self, order_ids: list[UUID]) -> None:
         for row in self.run(TARGETS_SQL, [array(order_ids), order_ids[0], order_ids[-1]]):
-            self.targets[row[0]] = Target(row[:-1], row[-1])
+            self.targets[row[0]] = Target(row[:-2], *row[-2:])
         self._learn_markets({target.symbol_id for target in self.targets.values()})
 
     def _read_under_locks(

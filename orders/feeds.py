@@ -16,7 +16,7 @@ from exchange_platform.db import array
 from exchange_platform.ids import moment_of
 from markets.units import Market, market_by_id
 from notifications.channels import account_group, symbol_group
-from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
+from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, ORDER_TRIGGERED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
 from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM, fixed, order_view, timestamp
 from wallet import queries as wallet
@@ -67,7 +67,10 @@ def _account(payload: Any) -> Words:
         order, update_type = _order(news, moment, account_id)
         words.message("ORDER_UPDATE", "user.orders", sequence, at, order)
         told = {"update_type": update_type, "order": order}
-        words.events.append(Event(ORDER_STATUS_CHANGED, account_stream("user.orders", account_id), sequence, at, news[2], told))
+        kind = ORDER_STATUS_CHANGED
+        if news[0] == "T":
+            kind, told["trigger_price"] = ORDER_TRIGGERED, news[13]
+        words.events.append(Event(kind, account_stream("user.orders", account_id), sequence, at, news[2], told))
     for sequence, news in enumerate(trades, first_trade):
         words.message("TRADE", "user.trades", sequence, at, _own_trade(news, at))
     for sequence, (asset_id, posted, held) in enumerate(balances, first_balance):
@@ -84,7 +87,7 @@ def _order(news: Sequence[Any], moment: datetime, account_id: int) -> tuple[dict
         row = _new_row(news, account_id)
         _orders.remember(news[1], row)
         return order_view(row), "REJECTED" if row[8] == "REJECTED" else "CREATED"
-    _, order_id, _, symbol_id, status, reason, sequence, ticks, total, filled, filled_quote, prevented, fee = news
+    _, order_id, _, symbol_id, status, reason, sequence, ticks, total, filled, filled_quote, prevented, fee = news[:13]
     market = market_by_id(symbol_id)
     known = _orders.take(order_id, ended=status in TERMINAL)
     row = (
@@ -161,7 +164,7 @@ def _own_trade(news: Sequence[Any], at: str) -> dict[str, Any]:
 
 
 def _market(payload: Any) -> Words:
-    symbol_id, at_ms, book, trades, status = payload
+    symbol_id, at_ms, book, trades, statuses = payload
     market, at = market_by_id(symbol_id), timestamp(moment_of(at_ms))
     words = Words(group=symbol_group(symbol_id), reactions=[("trades" if trades else "book", str(symbol_id))])
     if book is not None:
@@ -185,10 +188,9 @@ def _market(payload: Any) -> Words:
             "taker_fee": taker_fee,
         }
         words.events.append(Event(TRADE_EXECUTED, channel, number, at, request_id, told))
-    if status is not None:
-        sequence, name, actor, request_id = status
-        payload = {"symbol": market.name, "status": name, "actor": actor}
-        words.events.append(Event(SYMBOL_STATUS_CHANGED, f"status.{market.name}", sequence, at, request_id, payload))
+    for number, sequence, status, actor, request_id, cause in statuses:
+        told = {"symbol": market.name, "status": status, "actor": actor, "cause": cause, "engine_sequence": sequence}
+        words.events.append(Event(SYMBOL_STATUS_CHANGED, f"status.{market.name}", number, at, request_id or "", told))
     return words
 
 

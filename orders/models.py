@@ -17,8 +17,8 @@ class Order(models.Model):
     """An order as it stands. Amounts: quantities in base, `filled_quote` and BUY `held` in quote, SELL `held` in base.
 
     `price` of a market order is null; what it was bounded by is `protection_price`. `held` is exactly what the order still
-    reserves of its account's balance. `sequence` is the engine sequence of its last change, `priority_sequence` of when it took
-    its place in the queue.
+    reserves of its account's balance. `sequence` is the engine sequence of its last change, `priority_sequence` counts the places
+    that the symbol's orders took in queues and watch lists. `trigger_price`: what made a stop act, and when.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -46,6 +46,8 @@ class Order(models.Model):
     maker_fee_rate = models.DecimalField(max_digits=9, decimal_places=8)
     taker_fee_rate = models.DecimalField(max_digits=9, decimal_places=8)
     reason = models.CharField(max_length=32, null=True)
+    trigger_price = Amount(null=True)
+    triggered_at = models.DateTimeField(null=True)
     exchange_order_id = models.CharField(max_length=64, null=True)
     sequence = models.BigIntegerField(default=0)
     priority_sequence = models.BigIntegerField(default=0)
@@ -95,7 +97,8 @@ class Transition(models.Model):
 
 
 class Trade(models.Model):
-    """Two orders met. `number` counts the symbol's trades from 1 without a gap. Fees are in the asset each side received."""
+    """Two orders met. `number` counts the symbol's trades from 1 without a gap. Fees are in the asset each side received; in an auction
+    both pay the taker's rate, and the newer order is called the taker."""
 
     id = models.UUIDField(primary_key=True)
     symbol_id = models.IntegerField()
@@ -110,6 +113,7 @@ class Trade(models.Model):
     taker_account_id = models.BigIntegerField()
     maker_fee = Amount()
     taker_fee = Amount()
+    in_auction = models.BooleanField(default=False)
     executed_at = models.DateTimeField()
 
     class Meta:
@@ -142,6 +146,21 @@ class Amend(models.Model):
         indexes = [models.Index(fields=["order_id"], condition=Q(status="PENDING"), name="amend_pending")]
 
 
+class Switch(models.Model):
+    """A dead man's switch: once `deadline` has passed, a matching worker cancels what the account has open, for `reason`. `holder`:
+    empty for the account's own, else the connection that keeps moving the deadline on while it lives."""
+
+    pk = models.CompositePrimaryKey("account_id", "holder")
+    account_id = models.BigIntegerField()
+    holder = models.CharField(max_length=60)
+    deadline = models.DateTimeField(db_index=True)
+    reason = models.CharField(max_length=32)
+    actor = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(reason__in=["DEAD_MAN_SWITCH", "DISCONNECT"]), name="switch_reason_known")]
+
+
 class Inbox(models.Model):
     """Commands for the matching workers: one row per intake batch and symbol, deleted by the settlement that processed it."""
 
@@ -163,7 +182,8 @@ class Checkpoint(models.Model):
     """How far a symbol's one history has come, written by every settlement.
 
     `sequence`: last engine sequence. `chain`: hash over the command log so far. `state_hash`: of the book after it.
-    `book_sequence`: of the public book channel, counts settlements that changed the book.
+    `book_sequence`: of the public book channel, counts settlements that changed the book. `place_number`: of the last place that an
+    order took. `conditions`: what `matching.core.conditions` keeps.
     """
 
     symbol_id = models.IntegerField(primary_key=True)
@@ -178,7 +198,23 @@ class Checkpoint(models.Model):
     chain = models.BinaryField()
     state_hash = models.DecimalField(max_digits=20, decimal_places=0, default=0)
     stamp_ms = models.BigIntegerField(default=0)
+    place_number = models.BigIntegerField(default=0)
+    conditions = models.JSONField(default=dict)
     settled_at = models.DateTimeField()
+
+
+class SymbolStatus(models.Model):
+    """A symbol's status from this engine sequence on, by whom and why. Append-only. `number` rises; two may share a sequence."""
+
+    pk = models.CompositePrimaryKey("symbol_id", "number")
+    symbol_id = models.IntegerField()
+    number = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    status = models.CharField(max_length=12)
+    actor = models.CharField(max_length=80)
+    request_id = models.CharField(max_length=40, null=True)
+    cause = models.CharField(max_length=32)
+    at = models.DateTimeField()
 
 
 class CommandLog(models.Model):

@@ -5,14 +5,15 @@ An order's first news carries what never changes of it; later ones what did. Num
     order    ["N", order, request, client_order_id, account, symbol, side, type, time_in_force, status, quantity, quote_quantity,
               price, stop_price, reason]
              ["C", order, request, symbol, status, reason, sequence, ticks, total, filled, filled_quote, prevented, fee]
+             ["T", … of "C", price]: a stop was triggered at this price
     trade    [trade, symbol, price, quantity, taker's side, own order, own fee, is_maker]
     balance  [asset, posted, held]
 
-    market   [symbol, at_ms, book, trades, status]
+    market   [symbol, at_ms, book, trades, statuses]
              book: null or [sequence, checksum, bids, asks] with [price, quantity] of every level that changed, quantity "0" when gone
              trades: [trade, number, sequence, price, quantity, taker's side, maker's order, taker's order, maker's account, taker's
               account, maker's fee, taker's fee, request]
-             status: null or [engine sequence, status, actor, request]
+             statuses: [number, engine sequence, status, actor, request, cause]
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,9 +64,14 @@ def changed_order(record: OrderLike, symbol_id: int, request_id: str) -> list[An
     ]  # fmt: skip
 
 
+def triggered_order(record: OrderLike, symbol_id: int, price: str) -> list[Any]:
+    """A stop as it is when it leaves the watch list; what it does then is told by the settlement's `changed_order`."""
+    return ["T", *changed_order(record, symbol_id, "")[1:], price]
+
+
 def own_trade(trade: Sequence[Any], symbol_id: int, *, is_maker: bool) -> list[Any]:
     """A trade as one of its parties is told of it. `trade`: a row of `SymbolBatch.trades`."""
-    identity, _, _, price, quantity, taker_side, maker_order, taker_order, _, _, maker_fee, taker_fee = trade
+    identity, _, _, price, quantity, taker_side, maker_order, taker_order, _, _, maker_fee, taker_fee, _ = trade
     return [
         identity, symbol_id, price, quantity, taker_side, maker_order if is_maker else taker_order, maker_fee if is_maker else taker_fee,
         is_maker,

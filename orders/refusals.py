@@ -51,6 +51,9 @@ class OutcomeUnknown(ExchangeError):
 
 _REFUSED_BY_ENGINE = {
     "POST_ONLY_WOULD_TAKE": "The order would have traded at once; a post-only order may not. Send a less aggressive price.",
+    "WOULD_TRIGGER_IMMEDIATELY": "The price has reached stop_price already: the order would trigger at once. Send it without a stop.",
+    "REDUCE_ONLY_REJECTED": "There was nothing left to reduce: what was bought and not sold again is less, or other orders reduce it.",
+    "ORDER_TYPE_NOT_ALLOWED": "The symbol was in an auction at the order's turn, which collects LIMIT orders that rest and MARKET orders.",
     "SYMBOL_HALTED": "The symbol was halted before the order's turn.",
     "SYMBOL_CANCEL_ONLY": "The symbol takes cancels only.",
     "SYMBOL_POST_ONLY": "The symbol takes only orders that rest.",

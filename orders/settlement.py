@@ -13,16 +13,19 @@ from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
 from typing import Any, Final, Protocol
 
+import orjson
 from psycopg import Connection, Cursor
 
 from exchange_platform.db import array, columns, quoted
 from exchange_platform.ids import moment_of
 from markets.units import Market, fee_units
+from matching.core.conditions import Conditions
 from notifications import outbox
 from notifications.outbox import AccountNews, FeedPosition, Letter
 from notifications.wakeups import NOTIFY_SQL, SETTLED
 from orders import commands, news
 from orders.lifecycle import TERMINAL
+from risk.positions import Position
 
 LEASE_S: Final = 5
 STATE_MODULUS: Final = 2**64
@@ -33,12 +36,29 @@ class Fenced(Exception):
     """The lease is not ours any more: whoever has it goes on, this process must end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an order asks beside price and size; zero: not asked. `time_in_force` and `prevention` are the book's; `stop` in ticks.
+    `is_priced` False: its price is a protection price, which is nobody's but the engine's."""
+
+    time_in_force: int
+    prevention: int
+    expire_ms: int
+    reduce_only: bool
+    stop: int
+    rising: bool
+    source: int
+    is_priced: bool
+
+
 class OrderRecord:
-    """What settlement must know of an order between its placing and its end. Lots, ticks, and units of the asset."""
+    """What settlement must know of an order between its placing and its end. Lots, ticks, and units of the asset.
+
+    `at_market`: should it rest, then as a market order that an auction collects. `is_waiting`: it is on the watch list."""
 
     __slots__ = (
-        "account_id", "by_budget", "digest", "fee", "filled", "filled_quote", "held", "is_buy", "left", "maker_rate", "order_id",
-        "prevented", "priority", "reason", "sequence", "status", "taker_rate", "ticks", "total",
+        "account_id", "at_market", "by_budget", "digest", "fee", "filled", "filled_quote", "held", "is_buy", "is_waiting", "left",
+        "maker_rate", "order_id", "prevented", "priority", "reason", "sequence", "status", "taker_rate", "terms", "ticks", "total",
     )  # fmt: skip
 
     def __init__(
@@ -57,7 +77,8 @@ class OrderRecord:
         self.held = held
         self.maker_rate = maker_rate
         self.taker_rate = taker_rate
-        self.by_budget = False
+        self.by_budget = self.at_market = self.is_waiting = False
+        self.terms: Terms | None = None
         self.status = "PENDING"
         self.reason: str | None = None
         self.sequence = 0
@@ -75,6 +96,8 @@ class OrderRecord:
         if self.status in TERMINAL or self.status == "PENDING":
             return 0
         text = f"{self.order_id}|{self.account_id}|{int(self.is_buy)}|{self.ticks}|{self.total}|{self.left}|{self.priority}"
+        if self.terms is not None:
+            text = f"{text}|{self.is_waiting}|{self.terms}"
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
@@ -92,6 +115,10 @@ class SymbolProgress:
     stamp_ms: int = 0
     last_ticks: int = 0
     last_traded_ms: int = 0
+    place_number: int = 0
+    conditions: Conditions = field(default_factory=Conditions)
+    conditions_changed: bool = False
+    positions: dict[int, Position] = field(default_factory=dict)  # by account
 
 
 def trade_id(stamp_ms: int, symbol_id: int, number: int) -> str:
@@ -127,7 +154,10 @@ class SymbolBatch:
     closed: dict[int, int] = field(default_factory=dict)  # account → orders that ended
     requests: dict[str, str] = field(default_factory=dict)  # order → who asked for its last change, as far as its owner may know
     takers: dict[int, str] = field(default_factory=dict)  # engine sequence → request of the command that traded
-    status: list[Any] | None = None
+    statuses: list[list[Any]] = field(default_factory=list)  # [number, engine sequence, status, actor, request, cause]
+    triggers: list[tuple[OrderRecord, str]] = field(default_factory=list)  # with the price
+    triggered: dict[int, list[list[Any]]] = field(default_factory=dict)  # by account, in words
+    moved: set[int] = field(default_factory=set)  # accounts whose position has changed
     at: str = ""
 
     def __post_init__(self) -> None:
@@ -143,21 +173,31 @@ class SymbolBatch:
         self.touched[record.order_id] = record
         self.requests[record.order_id] = request_id
 
-    def status_set(self, status: str, actor: str, request_id: str) -> None:
+    def status_set(self, status: str, actor: str, request_id: str, cause: str) -> None:
         """The symbol's status is another one."""
-        self.progress.status = status
-        self.status = [self.progress.sequence, status, actor, request_id]
+        progress = self.progress
+        progress.status = status
+        progress.conditions.status_number = max(progress.sequence, progress.conditions.status_number + 1)
+        progress.conditions_changed = True
+        self.statuses.append([progress.conditions.status_number, progress.sequence, status, actor, request_id, cause])
 
-    def trade(self, maker: OrderRecord, taker: OrderRecord, ticks: int, lots: int) -> None:
-        """Two orders met at the maker's price: trade, legs, fees, and both orders' sums."""
+    def trigger(self, record: OrderRecord, price: str) -> None:
+        """A stop has left the watch list at this price and acts now."""
+        self.triggers.append((record, price))
+        told = news.triggered_order(record, self.progress.market.id, price)
+        self.triggered.setdefault(record.account_id, []).append(told)
+
+    def trade(self, maker: OrderRecord, taker: OrderRecord, ticks: int, lots: int, in_auction: bool = False) -> None:
+        """Two orders met at the maker's price (in an auction: at its price): trade, legs, fees, both orders' sums, both positions."""
         progress, market = self.progress, self.progress.market
         progress.trade_number += 1
         progress.last_ticks, progress.last_traded_ms = ticks, self.stamp_ms
         identity = trade_id(self.stamp_ms, market.id, progress.trade_number)
         base, quote = lots * market.base_per_lot, ticks * lots * market.quote_per_step
         buyer, seller = (taker, maker) if taker.is_buy else (maker, taker)
-        buyer_fee = fee_units(base, buyer.taker_rate if buyer is taker else buyer.maker_rate)
-        seller_fee = fee_units(quote, seller.taker_rate if seller is taker else seller.maker_rate)
+        buyer_takes, seller_takes = in_auction or buyer is taker, in_auction or seller is taker
+        buyer_fee = fee_units(base, buyer.taker_rate if buyer_takes else buyer.maker_rate)
+        seller_fee = fee_units(quote, seller.taker_rate if seller_takes else seller.maker_rate)
         for record, fee in ((buyer, buyer_fee), (seller, seller_fee)):
             record.filled += lots
             record.filled_quote += quote
@@ -168,19 +208,27 @@ class SymbolBatch:
         self.trades.append((
             identity, progress.trade_number, progress.sequence, market.price_text(ticks), market.quantity_text(lots),
             "BUY" if taker.is_buy else "SELL", maker.order_id, taker.order_id, maker.account_id, taker.account_id, maker_fee, taker_fee,
+            "t" if in_auction else "f",
         ))  # fmt: skip
         self._transfer(identity, 0, "TRADE", market.base_id, seller.account_id, buyer.account_id, base_text)
         self._transfer(identity, 1, "TRADE", market.quote_id, buyer.account_id, seller.account_id, quote_text)
         if buyer_fee:
-            kind = "TAKER_FEE" if buyer is taker else "MAKER_FEE"
+            kind = "TAKER_FEE" if buyer_takes else "MAKER_FEE"
             self._fee(identity, 2, kind, market.base_id, buyer.account_id, buyer_fee)
         if seller_fee:
-            kind = "TAKER_FEE" if seller is taker else "MAKER_FEE"
+            kind = "TAKER_FEE" if seller_takes else "MAKER_FEE"
             self._fee(identity, 3, kind, market.quote_id, seller.account_id, seller_fee)
         self._post(buyer.account_id, market.base_id, base - buyer_fee)
         self._post(buyer.account_id, market.quote_id, -quote)
         self._post(seller.account_id, market.base_id, -base)
         self._post(seller.account_id, market.quote_id, quote - seller_fee)
+        positions = progress.positions
+        for account_id, change in ((buyer.account_id, lots), (seller.account_id, -lots)):
+            position = positions.get(account_id)
+            if position is None:
+                position = positions[account_id] = Position()
+            position.trade(change, quote)
+            self.moved.add(account_id)
 
     def _transfer(self, identity: str, leg: int, kind: str, asset_id: int, debit: int, credit: int, amount: str) -> None:
         self.transfers.append((identity, leg, kind, asset_id, debit, credit, amount))
@@ -256,12 +304,13 @@ UPDATE_ORDERS_SQL: Final = """
 
 INSERT_TRADES_SQL: Final = """
     INSERT INTO orders_trade (id, symbol_id, number, sequence, price, quantity, taker_side, maker_order_id, taker_order_id,
-        maker_account_id, taker_account_id, maker_fee, taker_fee, executed_at)
+        maker_account_id, taker_account_id, maker_fee, taker_fee, in_auction, executed_at)
     SELECT u.id, %s, u.number, u.sequence, u.price, u.quantity, u.taker_side, u.maker, u.taker, u.maker_account, u.taker_account,
-        u.maker_fee, u.taker_fee, %s::timestamptz
+        u.maker_fee, u.taker_fee, u.in_auction, %s::timestamptz
     FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[], %s::text[], %s::uuid[], %s::uuid[], %s::bigint[],
-        %s::bigint[], %s::numeric[], %s::numeric[])
-        AS u(id, number, sequence, price, quantity, taker_side, maker, taker, maker_account, taker_account, maker_fee, taker_fee)"""
+        %s::bigint[], %s::numeric[], %s::numeric[], %s::bool[])
+        AS u(id, number, sequence, price, quantity, taker_side, maker, taker, maker_account, taker_account, maker_fee, taker_fee,
+             in_auction)"""
 
 INSERT_TRANSFERS_SQL: Final = """
     INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, created_at)
@@ -276,6 +325,23 @@ INSERT_TRANSITIONS_SQL: Final = """
 INSERT_LOG_SQL: Final = """
     INSERT INTO orders_commandlog (symbol_id, first_sequence, last_sequence, epoch, stamp_ms, payload, chain, state_hash, settled_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())"""
+
+# In an update of its own: what is triggered is a handful among thousands.
+TRIGGER_ORDERS_SQL: Final = """
+    UPDATE orders_order o SET trigger_price = u.price, triggered_at = %s
+    FROM unnest(%s::uuid[], %s::numeric[]) AS u(id, price) WHERE o.id = u.id"""
+
+INSERT_STATUSES_SQL: Final = """
+    INSERT INTO orders_symbolstatus (symbol_id, number, sequence, status, actor, request_id, cause, at)
+    SELECT %s, u.*, %s::timestamptz
+    FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) AS u"""
+
+SET_STATUS_SQL: Final = "UPDATE markets_symbol SET status = %s WHERE id = %s AND status NOT IN (%s, 'DELISTED')"
+
+POSITIONS_SQL: Final = """
+    INSERT INTO risk_position AS p (account_id, symbol_id, quantity, cost, realised)
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[])
+    ON CONFLICT (account_id, symbol_id) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost, realised = excluded.realised"""
 
 LOCK_ACCOUNTS_SQL: Final = """
     SELECT a.id FROM institutions_account a JOIN risk_accountstate s ON s.account_id = a.id
@@ -309,7 +375,8 @@ DELETE_LEVELS_SQL: Final = """
 
 CHECKPOINT_SQL: Final = """
     UPDATE orders_checkpoint SET epoch = %s, sequence = %s, trade_number = %s, book_sequence = %s, status = %s, chain = %s,
-        state_hash = %s, stamp_ms = %s, last_price = coalesce(%s::numeric, last_price),
+        state_hash = %s, stamp_ms = %s, place_number = %s, conditions = coalesce(%s::jsonb, conditions),
+        last_price = coalesce(%s::numeric, last_price),
         last_traded_at = coalesce(%s::timestamptz, last_traded_at), settled_at = now()
     WHERE symbol_id = %s AND sequence = %s AND shard_id = %s"""
 
@@ -374,6 +441,16 @@ def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
         run(INSERT_TRANSFERS_SQL, [at, *columns(batch.transfers)])
     if batch.transitions:
         run(INSERT_TRANSITIONS_SQL, [at, *columns(batch.transitions)])
+    if batch.triggers:
+        rows = [(record.order_id, price) for record, price in batch.triggers]
+        run(TRIGGER_ORDERS_SQL, [at, *columns(sorted(rows))], len(rows), "triggered orders")
+    if batch.statuses:
+        told = [
+            (number, sequence, status, quoted(actor), quoted(request_id) if request_id else "NULL", cause)
+            for number, sequence, status, actor, request_id, cause in batch.statuses
+        ]
+        run(INSERT_STATUSES_SQL, [progress.market.id, at, *columns(told)])
+        run(SET_STATUS_SQL, [progress.status, progress.market.id, progress.status])
     payload = commands.pack(batch.log)
     progress.chain = sha256(progress.chain + payload).digest()
     run(INSERT_LOG_SQL, [
@@ -407,12 +484,12 @@ def _write_levels(run: Run, batch: SymbolBatch, book: ReadsLevels) -> tuple[list
 def _market_letter(batch: SymbolBatch, book: ReadsLevels, bids: list[list[str]], asks: list[list[str]]) -> list[Letter]:
     """What everybody may know of a symbol's batch; nothing when nothing of it is public."""
     progress = batch.progress
-    if not (batch.levels or batch.trades or batch.status):
+    if not (batch.levels or batch.trades or batch.statuses):
         return []
     change = news.book_change(progress.market, book, progress.book_sequence, bids, asks) if batch.levels else None
-    trades = [(*trade, batch.takers.get(trade[2], "")) for trade in batch.trades]
-    payload = [progress.market.id, batch.stamp_ms, change, trades, batch.status]
-    events = len(trades) + bool(change) + bool(batch.status)
+    trades = [(*trade[:12], batch.takers.get(trade[2], "")) for trade in batch.trades]
+    payload = [progress.market.id, batch.stamp_ms, change, trades, batch.statuses]
+    events = len(trades) + bool(change) + len(batch.statuses)
     return [Letter(outbox.MARKET, f"{outbox.MARKET}.{progress.market.id}", events, payload)]
 
 
@@ -421,6 +498,8 @@ def _account_news(batches: list[SymbolBatch]) -> dict[int, AccountNews]:
     told: dict[int, AccountNews] = {}
     for batch in batches:
         symbol_id = batch.progress.market.id
+        for account_id, triggered in batch.triggered.items():
+            told.setdefault(account_id, AccountNews()).orders.extend(triggered)
         for record in batch.touched.values():
             mine = told.get(record.account_id)
             if mine is None:
@@ -446,7 +525,7 @@ def _order_row(record: OrderRecord, batch: SymbolBatch) -> tuple[Any, ...]:
         record.reason or "NULL",
         record.sequence,
         record.priority,
-        market.price_text(record.ticks) if reshaped else "NULL",
+        market.price_text(record.ticks) if reshaped and (record.terms is None or record.terms.is_priced) else "NULL",
         market.quantity_text(record.total) if reshaped else "NULL",
         batch.at,
     )
@@ -473,6 +552,7 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
         rows += [_order_row(record, batch) for record in batch.touched.values()]
         ended += [(market.id, record.order_id) for record in batch.touched.values() if record.status in TERMINAL]
         amends += batch.amends
+    positions = _position_rows(batches)
     moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
     told = _account_news(batches)
     accounts = sorted({account_id for account_id, _ in moved} | told.keys())
@@ -489,15 +569,31 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
     feeds = run(outbox.READ_FEEDS_SQL, [array(accounts)])
     if closed:
         run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
+    if positions:
+        run(POSITIONS_SQL, columns(positions), len(positions), "positions")
     if moved:
         deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
         balances = run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
         for account_id, asset_id, new_posted, new_held in sorted(balances.fetchall()):
             told.setdefault(account_id, AccountNews()).balances.append([asset_id, str(new_posted), str(new_held)])
-    positions = {account_id: FeedPosition(*rest) for account_id, *rest in feeds.fetchall()}
-    letters = outbox.account_letters(told, positions, at_ms=max(batch.stamp_ms for batch in batches))
-    outbox.raise_feeds(run, told, positions)
+    known = {account_id: FeedPosition(*rest) for account_id, *rest in feeds.fetchall()}
+    letters = outbox.account_letters(told, known, at_ms=max(batch.stamp_ms for batch in batches))
+    outbox.raise_feeds(run, told, known)
     return letters
+
+
+def _position_rows(batches: list[SymbolBatch]) -> list[tuple[Any, ...]]:
+    rows = []
+    for batch in batches:
+        market = batch.progress.market
+        for account_id in batch.moved:
+            position = batch.progress.positions[account_id]
+            rows.append((
+                account_id, market.id, market.quantity_text(position.lots), market.quote_text(position.cost),
+                market.quote_text(position.realised),
+            ))  # fmt: skip
+    rows.sort()
+    return rows
 
 
 def _text(units: int, scale: int) -> str:
@@ -509,7 +605,10 @@ def _write_checkpoint(run: Run, batch: SymbolBatch, shard: int, epoch: int) -> N
     traded = bool(batch.trades)
     run(CHECKPOINT_SQL, [
         epoch, progress.sequence, progress.trade_number, progress.book_sequence, progress.status, progress.chain, progress.state_hash,
-        progress.stamp_ms, progress.market.price_text(progress.last_ticks) if traded else None,
+        progress.stamp_ms, progress.place_number,
+        orjson.dumps(progress.conditions.stored()).decode() if progress.conditions_changed else None,
+        progress.market.price_text(progress.last_ticks) if traded else None,
         moment_of(progress.last_traded_ms) if traded else None,
         progress.market.id, batch.first_sequence - 1, shard,
     ], 1, f"checkpoint of {progress.market.name}")  # fmt: skip
+    progress.conditions_changed = False

@@ -34,6 +34,27 @@ class Limit(models.Model):
         ]
 
 
+class Position(models.Model):
+    """What an account has bought and sold of a symbol, net, in base; `cost` of what is open and `realised` profit in quote, without fees.
+    Written by settlement under the account's lock; `risk.positions` tells how it is reckoned."""
+
+    pk = models.CompositePrimaryKey("account_id", "symbol_id")
+    account_id = models.BigIntegerField()
+    symbol_id = models.IntegerField()
+    quantity = Amount()
+    cost = Amount()
+    realised = Amount()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gt=-(10**20), quantity__lt=10**20), name="position_quantity_sane"),
+            models.CheckConstraint(condition=Q(cost__gte=0, cost__lt=10**20), name="position_cost_sane"),
+            models.CheckConstraint(condition=Q(realised__gt=-(10**20), realised__lt=10**20), name="position_realised_sane"),
+            models.CheckConstraint(condition=~Q(quantity=0) | Q(cost=0), name="position_closed_costs_nothing"),
+        ]
+        indexes = [models.Index(fields=["symbol_id"], name="position_by_symbol")]
+
+
 class AccountState(models.Model):
     """Counters of an account, written under its account lock by intake and settlement. Made with the account by a trigger."""
 

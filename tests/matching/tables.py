@@ -121,7 +121,7 @@ def told(event: Event) -> str:
             return f"{order_id} is amended to {left}/{total} @ {price} and {place}"
         case (kind, order_id, code) if kind == REFUSED:
             return f"{order_id} is refused: {code}"
-        case (kind, status) if kind == STATUS:
+        case (kind, status, _) if kind == STATUS:
             return f"status {status}"
         case _:
             raise AssertionError(f"no such event: {event}")

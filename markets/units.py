@@ -11,7 +11,7 @@ rules and status do change and are read by intake in its transaction.
 
 import threading
 from dataclasses import dataclass
-from decimal import Context, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, connections
@@ -79,6 +79,13 @@ def whole_steps(value: Decimal, step: Decimal) -> int:
     if whole != steps:
         raise OffGrid(f"{value} is not a multiple of {step}")
     return whole
+
+
+def neighbours(value: Decimal, step: Decimal) -> tuple[int, int]:
+    """The whole numbers of steps at or below, and at or above `value`; both the same when it is on the grid."""
+    steps = _EXACT.divide(value, step)
+    low = int(steps.to_integral_value(rounding=ROUND_FLOOR))
+    return low, low if low == steps else low + 1
 
 
 def decimals_of(step: Decimal) -> int:

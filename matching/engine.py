@@ -3,7 +3,6 @@
 Deterministic: the same commands with the same stamps give the same trades, ids and hashes. No database, no clock.
 """
 
-from dataclasses import asdict
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -102,23 +101,13 @@ class SymbolEngine:
                 _, status, actor, request_id = command
                 self._set_status(status, COMMAND, batch, actor, request_id)
             case commands.REFERENCE:
-                _, low, high, price, actor, request_id = command
-                self.progress.conditions.reference = (low, high, price)
-                self.progress.conditions_changed = True
-                self.book.set_reference(low, high)
-                self._follow(batch, None, ENGINE, "")
+                self._reference(command[1], command[2], command[3], batch)
             case commands.RULES:
-                self.progress.conditions.rules = Rules(**command[1])
-                self.progress.conditions_changed = True
-                self.book.set_range(*self.progress.conditions.range_at(batch.stamp_ms))
+                self._rules(Rules.of(command[1]), batch)
             case commands.TIME:
                 self._time(batch)
             case unknown:
                 raise ValueError(f"command {unknown!r} of {self.progress.market.name} at {self.progress.sequence} is unknown")
-
-    def adopt(self, rules: Rules) -> commands.Command | None:
-        """The command that makes these rules the engine's; None when they are already."""
-        return None if rules == self.progress.conditions.rules else [commands.RULES, asdict(rules)]
 
     # -- commands
 
@@ -189,6 +178,20 @@ class SymbolEngine:
         self._follow(batch, record, actor, request_id, "USER_CANCEL")
         batch.amend_decided(amend_id, record, asset_id, extra, code)
 
+    def _reference(self, low: int, high: int, price: str, batch: SymbolBatch) -> None:
+        self.progress.conditions.reference = (low, high, price)
+        self.progress.conditions_changed = True
+        self.book.set_reference(low, high)
+        self._follow(batch, None, ENGINE, "")
+
+    def _rules(self, rules: Rules, batch: SymbolBatch) -> None:
+        conditions = self.progress.conditions
+        before, conditions.rules = conditions.rules, rules
+        self.progress.conditions_changed = True
+        self.book.set_range(*conditions.range_at(batch.stamp_ms))
+        if rules.reference is not None and rules.reference != before.reference:
+            self._reference(*rules.reference, batch)
+
     def _set_status(self, status: str, cause: str, batch: SymbolBatch, actor: str, request_id: str) -> None:
         conditions = self.progress.conditions
         found = self.book.indicative() if status in (TRADING, POST_ONLY) else None
@@ -235,13 +238,12 @@ class SymbolEngine:
 
     def _cut_reducing(self, account_id: int, batch: SymbolBatch) -> None:
         """The position has become smaller than what reduce-only orders offer: the newest give way first."""
-        over = -self._reducible(account_id)
-        for order_id in reversed(self._reducing.get(account_id, [])):
+        for order_id in reversed(self._reducing[account_id]):
+            over = -self._reducible(account_id)
             if over <= 0:
                 return
             record = self.records[order_id]
             cut = min(over, record.left)
-            over -= cut
             if cut == record.left:
                 self.book.cancel(order_id, REDUCE_ONLY_REJECTED)
             else:

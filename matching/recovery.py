@@ -4,16 +4,18 @@ Open orders are loaded in queue order; the state hash of what was built must be 
 the command log ends. Anything else is refused: a worker that starts on a book it cannot explain would make it worse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from psycopg import Connection
 
+from exchange_platform.db import EXACT, array
 from exchange_platform.ids import ms_of
-from markets.units import MARKET_SELECT, Market, remember, to_units
+from markets.units import MARKET_SELECT, Market, neighbours, remember, to_units
 from matching.core.conditions import Conditions, Rules
-from matching.core.messages import MARKET
-from matching.engine import SymbolEngine
+from matching.core.messages import MARKET, MAX_TICKS
+from matching.engine import ENGINE, SymbolEngine
 from orders import commands
 from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress, Terms
 from risk.positions import Position
@@ -23,7 +25,7 @@ ROWS_AT_ONCE: Final = 2_000
 ADD_SQL: Final = """
     INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
         place_number, conditions, settled_at)
-    SELECT s.id, %(shard)s, 0, 0, 0, 0, s.status, %(chain)s, 0, 0, 0, '{}', now() FROM markets_symbol s
+    SELECT s.id, %(shard)s, 0, 0, 0, 0, 'TRADING', %(chain)s, 0, 0, 0, '{}', now() FROM markets_symbol s
     WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
     ON CONFLICT (symbol_id) DO NOTHING"""
 
@@ -54,8 +56,8 @@ POSITIONS_SQL: Final = """
 
 
 RULES_SQL: Final = """
-    SELECT id, (dynamic_band * 10000)::int, (static_band * 10000)::int, halt_s * 1000, auction_s * 1000 FROM markets_symbol
-    WHERE id = ANY(%s::int[])"""
+    SELECT id, status, (dynamic_band * 10000)::int, (static_band * 10000)::int, halt_s * 1000, auction_s * 1000, reference_price, tick_size
+    FROM markets_symbol WHERE id = ANY(%s::int[])"""
 
 
 class RecoveryRefused(Exception):
@@ -70,7 +72,7 @@ def assign_symbols(connection: Connection[Any], *, shard: int, shards: int) -> N
 
 
 def add_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
-    """Symbols that have no checkpoint yet begin with an empty one."""
+    """Symbols that have no checkpoint yet begin with an empty one, in TRADING; `adoptions` tells their worker what they are listed with."""
     connection.execute(ADD_SQL, {"shard": shard, "shards": shards, "chain": EMPTY_CHAIN})
 
 
@@ -83,9 +85,22 @@ def load_shard(connection: Connection[Any], *, shard: int, renew: Callable[[], N
     return engines
 
 
-def rules_of(connection: Connection[Any], symbols: str) -> dict[int, Rules]:
-    """What the engines of these symbols (an array literal) are to watch over now."""
-    return {row[0]: Rules(*row[1:]) for row in connection.execute(RULES_SQL, [symbols])}
+def adoptions(connection: Connection[Any], engines: Mapping[int, SymbolEngine]) -> dict[int, list[commands.Command]]:
+    """The commands that make the symbols' present rules the engines', and before a symbol's first command the status it is listed with.
+    What is so already has none."""
+    found: dict[int, list[commands.Command]] = {}
+    for symbol_id, status, dynamic_band, static_band, halt_ms, auction_ms, price, tick in connection.execute(RULES_SQL, [array(engines)]):
+        low, high = (0, 0) if price is None else neighbours(price, tick)
+        reference = (low, high, f"{price.normalize(EXACT):f}") if 0 < low <= high <= MAX_TICKS else None
+        engine, needed = engines[symbol_id], list[commands.Command]()
+        rules = Rules(dynamic_band, static_band, halt_ms, auction_ms, reference)
+        if rules != engine.progress.conditions.rules:
+            needed.append([commands.RULES, asdict(rules)])
+        if engine.progress.sequence == 0 and status != engine.progress.status:
+            needed.append([commands.SET_STATUS, status, ENGINE, ""])
+        if needed:
+            found[symbol_id] = needed
+    return found
 
 
 def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> SymbolEngine:

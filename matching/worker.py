@@ -19,7 +19,7 @@ from exchange_platform.db import array, connect_direct
 from matching import recovery, shards
 from matching.engine import SymbolEngine
 from notifications.wakeups import INBOX, listen, wait
-from orders import commands, settlement
+from orders import commands, settlement, switch
 from orders.metrics import count_settlement
 from orders.settlement import SymbolBatch
 
@@ -29,6 +29,7 @@ POLL_S: Final = 0.02
 ROWS_PER_BATCH: Final = 40
 RENEW_AFTER_S: Final = 1.0
 LOOK_FOR_SYMBOLS_AFTER_S: Final = 1.0
+FIRE_SWITCHES_AFTER_S: Final = 0.1
 
 # A stalled intake is ended by its own limit (exchange_platform.db) before the settlement that waits for its accounts gives up.
 SETTLING_LIMITS_SQL: Final = "SET lock_timeout = '12s'; SET transaction_timeout = '60s'"
@@ -53,8 +54,9 @@ class Worker:
         self._stop = threading.Event()
         self._renewed_at = 0.0
         self._looked_at = 0.0
+        self._fired_at = 0.0
         self._symbols = "{}"
-        self._rules: dict[int, commands.Command] = {}  # by symbol: what its next batch begins with
+        self._rules: dict[int, list[commands.Command]] = {}  # by symbol: what its next batch begins with
 
     def stop(self) -> None:
         """End after the batch under way; may be called from a signal handler."""
@@ -108,6 +110,9 @@ class Worker:
             elif now - self._renewed_at > RENEW_AFTER_S:
                 shards.renew(session, shard=self.shard, epoch=self.epoch)
                 self._renewed_at = now
+            if now - self._fired_at > FIRE_SWITCHES_AFTER_S:
+                switch.fire_due(connection)
+                self._fired_at = now
             if now - self._looked_at > LOOK_FOR_SYMBOLS_AFTER_S:
                 self._adopt_new_symbols(connection)
                 self._looked_at = now
@@ -129,9 +134,8 @@ class Worker:
         for symbol_id in {*due, *self._rules, *(symbol_id for _, symbol_id, _ in rows)}:
             batches[symbol_id] = self.engines[symbol_id].begin(stamp_ms)
             self.engines[symbol_id].catch_up(batches[symbol_id])
-            if symbol_id in self._rules:
-                self.engines[symbol_id].apply(self._rules[symbol_id], batches[symbol_id])
-        self._rules.clear()
+            for command in self._rules.pop(symbol_id, ()):
+                self.engines[symbol_id].apply(command, batches[symbol_id])
         for _, symbol_id, payload in rows:
             engine, batch = self.engines[symbol_id], batches[symbol_id]
             for command in commands.unpack(payload):
@@ -152,10 +156,7 @@ class Worker:
 
     def _adopt_rules(self, connection: psycopg.Connection[Any]) -> None:
         """Rules that have been changed since take effect with the next batch, as commands, so that replay knows of them."""
-        for symbol_id, rules in recovery.rules_of(connection, self._symbols).items():
-            command = self.engines[symbol_id].adopt(rules)
-            if command is not None:
-                self._rules[symbol_id] = command
+        self._rules = recovery.adoptions(connection, self.engines)
         connection.commit()
 
     def _adopt_new_symbols(self, connection: psycopg.Connection[Any]) -> None:

@@ -34,7 +34,7 @@ from markets.models import Symbol
 from markets.units import market_by_id, market_by_name
 from orders import operations
 from orders.ledger_page import Transfers, ids_named, legs_table, lines, transfer_page, transfers_in_reach
-from orders.lifecycle import OPEN_STATUSES, Status
+from orders.lifecycle import LEGAL_MOVES, OPEN_STATUSES, Status
 from orders.models import Amend, Checkpoint, Order, Shard, Trade, Transition
 from orders.presentation import fixed
 from orders.queries import OPEN
@@ -180,7 +180,10 @@ class OrderAdmin(Reader):
 
 
 def _history(row: OrderRow) -> Table:
-    found = Transition.objects.using("tenant").filter(order_id=row.pk).order_by("sequence", "at")
+    found = sorted(
+        Transition.objects.using("tenant").filter(order_id=row.pk),
+        key=lambda t: (t.sequence, -len(LEGAL_MOVES[Status(t.to_status)])),  # two of one sequence: who has more moves left came first
+    )
     rows = [
         [
             show.moment(t.at),

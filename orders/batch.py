@@ -11,10 +11,11 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection
 
+from exchange_platform.db import array
 from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import moment_of, ms_of, uuid7, uuid_ms
 from markets.units import units_text
-from orders import commands
+from orders import commands, switch
 from orders.acceptance import Acceptance, OpenOrderView, SymbolRules, accept, accept_amend
 from orders.batch_reads import BatchReads, Target
 from orders.batch_writes import AmendDraft, BatchWrites, Draft
@@ -41,7 +42,9 @@ from orders.requests import (
     PlaceOrder,
     Principal,
     Request,
+    SetSwitch,
     Submission,
+    SwitchSet,
 )
 
 MAX_WAITING_COMMANDS: Final = 20_000
@@ -138,6 +141,8 @@ class IntakeBatch:
                     return self._cancel_all(request)
                 case AmendOrder():
                     return self._amend(request)
+                case SetSwitch():
+                    return self._set_switch(request)
         except ExchangeError as refusal:
             return refusal
 
@@ -245,6 +250,16 @@ class IntakeBatch:
         self._writes.amends.append(draft)
         self._writes.enqueue(market.id, _amend_command(draft))
         return AmendTaken(request.order_id, draft.amend_id, row)
+
+    def _set_switch(self, request: SetSwitch) -> Outcome:
+        """Written at once: it touches nothing that other requests of the batch decide on."""
+        accounts = array(request.account_ids)
+        if request.timeout_ms == 0:
+            self._reads.run(switch.CLEAR_SQL, [accounts, switch.OWN])
+            return SwitchSet(0, None)
+        seconds = request.timeout_ms / 1000
+        found = self._reads.run(switch.SET_SQL, [switch.OWN, seconds, switch.DEAD_MAN_SWITCH, request.principal.actor, accounts])
+        return SwitchSet(request.timeout_ms, found.fetchone()[0])  # type: ignore[index]
 
 
 def _check_owner(rules: SymbolRules) -> None:

@@ -19,7 +19,7 @@ from notifications.outbox import READ_FEEDS_SQL, FeedPosition
 from orders.acceptance import AccountView, SymbolRules
 from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM
-from orders.requests import AmendOrder, CancelAll, CancelOrder, Nonce, PlaceOrder, Submission
+from orders.requests import AmendOrder, CancelAll, CancelOrder, Nonce, PlaceOrder, SetSwitch, Submission
 from risk.checks import AccountRisk, LimitRow, Limits
 
 FRESH_S: Final = 10
@@ -137,12 +137,18 @@ class BatchReads:
         places = [request for request in requests if isinstance(request, PlaceOrder)]
         amends = [request for request in requests if isinstance(request, AmendOrder)]
         all_of = sorted({account for request in requests if isinstance(request, CancelAll) for account in request.account_ids})
+        switched = {account for request in requests if isinstance(request, SetSwitch) for account in request.account_ids}
         named = sorted({request.order_id for request in requests if isinstance(request, CancelOrder | AmendOrder)})
         if named:
             self._read_targets(named)
         self._find_markets({request.symbol for request in requests if isinstance(request, PlaceOrder | CancelAll) and request.symbol})
         amended = sorted({amend.order_id for amend in amends} & self.targets.keys())
-        locked = {request.account_id for request in places} | {self.targets[order_id].account_id for order_id in amended} | set(all_of)
+        locked = (
+            {request.account_id for request in places}
+            | {self.targets[order_id].account_id for order_id in amended}
+            | set(all_of)
+            | switched
+        )
         replayed = self._read_under_locks(submissions, array(sorted(locked)), places, amended, all_of)
         self._learn_markets({symbol for rows in self.open.values() for symbol, _ in rows})
         self._read_rules(self.markets.keys() - self.rules.keys())

@@ -20,7 +20,7 @@ from institutions import audit
 from notifications.wakeups import INBOX, NOTIFY_SQL
 from orders import commands
 
-SETTABLE: Final = ("TRADING", "POST_ONLY", "CANCEL_ONLY", "HALTED", "DELISTED")
+SETTABLE: Final = ("TRADING", "POST_ONLY", "CANCEL_ONLY", "HALTED", "AUCTION", "DELISTED")
 ACTOR_LENGTH: Final = 80  # what a transition keeps of them; longer ones would stop the worker
 REQUEST_ID_LENGTH: Final = 40
 ADMIN_CANCEL: Final = "ADMIN_CANCEL"
@@ -57,8 +57,9 @@ class LiveOrders:
     held_quote: Decimal
 
 
-def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> None:
-    """Halt, resume or restrict a symbol. DELISTED cancels everything and is final.
+def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> str:
+    """Halt, resume or restrict a symbol. DELISTED cancels everything and is final. TRADING after HALTED means AUCTION first when the symbol
+    resumes by auction. Returns the status that was set.
 
     Owns its transaction: the symbol's row (locked), the command to its worker, the audit entry. Raises: NoSuchSymbol,
     UnknownStatus, Delisted, ValueError when no reason is given.
@@ -68,13 +69,15 @@ def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, requ
     if status not in SETTABLE:
         raise UnknownStatus(f"{status} cannot be set; one of {', '.join(SETTABLE)}.", field="status")
     with own(), connections["default"].cursor() as cursor:
-        cursor.execute("SELECT id, status FROM markets_symbol WHERE name = %s FOR UPDATE", [symbol])
+        cursor.execute("SELECT id, status, resumes_by_auction FROM markets_symbol WHERE name = %s FOR UPDATE", [symbol])
         row = cursor.fetchone()
         if row is None:
             raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
-        symbol_id, before = row
+        symbol_id, before, resumes_by_auction = row
         if before == "DELISTED":
             raise Delisted(f"{symbol} is delisted, which is final. List a new symbol.")
+        if status == "TRADING" and before == "HALTED" and resumes_by_auction:
+            status = "AUCTION"
         cursor.execute("UPDATE markets_symbol SET status = %s WHERE id = %s", [status, symbol_id])
         payload = commands.pack([[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]])
         cursor.execute("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)", [symbol_id, payload])
@@ -88,6 +91,7 @@ def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, requ
             after={"status": status},
             request_id=request_id,
         )
+    return status
 
 
 def cancel_all(*, symbol: str | None, account: str | None, institution: str | None, actor: str, reason: str, request_id: str = "") -> int:

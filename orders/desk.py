@@ -39,6 +39,7 @@ from orders.requests import (
     Placed,
     Result,
     Submission,
+    SwitchSet,
 )
 
 log = structlog.get_logger(__name__)
@@ -222,7 +223,7 @@ def _result(outcome: Outcome, waiting: Waiting, rows: dict[UUID, tuple[Any, ...]
         case CancelAllTaken():
             ended = sum(1 for order_id in outcome.order_ids if (row := rows.get(order_id)) and row[8] == "CANCELLED")
             return CancelledAll(requested=len(outcome.order_ids), cancelled=ended)
-        case Placed() | ExchangeError():
+        case Placed() | SwitchSet() | ExchangeError():
             return outcome
 
 
@@ -237,7 +238,7 @@ def _amend_result(order: dict[str, Any], code: str | None) -> Result:
 def _as_taken(outcome: Outcome) -> Result:
     """What is known of a request when the engine's decision cannot be looked up: it was taken."""
     match outcome:
-        case Placed() | ExchangeError():
+        case Placed() | SwitchSet() | ExchangeError():
             return outcome
         case CancelAllTaken():
             return CancelledAll(requested=len(outcome.order_ids), cancelled=0)

@@ -194,7 +194,8 @@ FEES = Check(
         SELECT id, ('1e' || scale)::numeric AS whole, ('1e-' || scale)::numeric AS unit FROM markets_asset
     ), fee AS (
         SELECT t.id, t.number, t.maker_fee, t.taker_fee, buys.taker,
-               floor(CASE WHEN buys.taker THEN t.price * t.quantity ELSE t.quantity END * m.maker_fee_rate
+               floor(CASE WHEN buys.taker THEN t.price * t.quantity ELSE t.quantity END
+                     * CASE WHEN t.in_auction THEN m.taker_fee_rate ELSE m.maker_fee_rate END
                      * CASE WHEN buys.taker THEN quote.whole ELSE base.whole END)
                    * CASE WHEN buys.taker THEN quote.unit ELSE base.unit END AS maker_expected,
                floor(CASE WHEN buys.taker THEN t.quantity ELSE t.price * t.quantity END * k.taker_fee_rate
@@ -225,8 +226,8 @@ TRADE_TRANSFERS = Check(
                CASE t.taker_side WHEN 'BUY' THEN t.maker_account_id ELSE t.taker_account_id END AS seller,
                CASE t.taker_side WHEN 'BUY' THEN t.taker_fee ELSE t.maker_fee END AS buyer_fee,
                CASE t.taker_side WHEN 'BUY' THEN t.maker_fee ELSE t.taker_fee END AS seller_fee,
-               CASE t.taker_side WHEN 'BUY' THEN 'TAKER_FEE' ELSE 'MAKER_FEE' END AS buyer_fee_kind,
-               CASE t.taker_side WHEN 'BUY' THEN 'MAKER_FEE' ELSE 'TAKER_FEE' END AS seller_fee_kind
+               CASE WHEN t.in_auction OR t.taker_side = 'BUY' THEN 'TAKER_FEE' ELSE 'MAKER_FEE' END AS buyer_fee_kind,
+               CASE WHEN t.in_auction OR t.taker_side = 'SELL' THEN 'TAKER_FEE' ELSE 'MAKER_FEE' END AS seller_fee_kind
         FROM orders_trade t JOIN markets_symbol s ON s.id = t.symbol_id
     ), expected AS (
         SELECT id, 0::smallint AS leg, 'TRADE' AS kind, base_id AS asset_id, seller AS debit, buyer AS credit, quantity AS amount FROM trade
@@ -318,9 +319,34 @@ BOOK_LEVELS = Check(
            format('%%s %%s at %%s: orders leave %%s, the book shows %%s', coalesce(s.name, 'symbol ' || symbol_id), side, trim_scale(price),
                   coalesce(trim_scale(o.left_open)::text, 'nothing'), coalesce(trim_scale(b.quantity)::text, 'nothing'))
     FROM (SELECT symbol_id, side, price, sum(quantity - filled_quantity - prevented_quantity) AS left_open FROM orders_order
-          WHERE status IN ('OPEN', 'PARTIALLY_FILLED') GROUP BY symbol_id, side, price) AS o
+          WHERE status IN ('OPEN', 'PARTIALLY_FILLED') AND order_type <> 'MARKET' GROUP BY symbol_id, side, price) AS o
     FULL JOIN orders_booklevel b USING (symbol_id, side, price) LEFT JOIN markets_symbol s ON s.id = symbol_id
     WHERE o.left_open IS DISTINCT FROM b.quantity
+    """,
+)
+
+POSITIONS = Check(
+    "positions",
+    "each position against all trades of its account: what was bought and sold, and that profit, cost and money paid agree",
+    """
+    WITH done AS (
+        SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM (
+            SELECT CASE taker_side WHEN 'BUY' THEN taker_account_id ELSE maker_account_id END AS account_id, symbol_id, quantity,
+                   -price * quantity AS cash FROM orders_trade
+            UNION ALL
+            SELECT CASE taker_side WHEN 'BUY' THEN maker_account_id ELSE taker_account_id END, symbol_id, -quantity, price * quantity
+            FROM orders_trade) AS side
+        GROUP BY account_id, symbol_id
+    )
+    SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,
+           coalesce(trim_scale(v.found)::text, 'no row'),
+           format('account %%s on symbol %%s: its trades give %%s %%s, its position says %%s', account_id, symbol_id, v.what,
+                  trim_scale(v.expected), coalesce(trim_scale(v.found)::text, 'nothing'))
+    FROM done d FULL JOIN risk_position p USING (account_id, symbol_id) CROSS JOIN LATERAL (VALUES
+        ('a quantity of', coalesce(d.quantity, 0), p.quantity),
+        ('a profit of', coalesce(d.cash, 0) + sign(coalesce(p.quantity, 0)) * coalesce(p.cost, 0), p.realised)
+    ) AS v (what, expected, found)
+    WHERE v.expected IS DISTINCT FROM v.found
     """,
 )
 
@@ -435,6 +461,7 @@ CHECKS: Final = (
     PARTIES,
     FEES,
     TRADE_TRANSFERS,
+    POSITIONS,
     TRANSITIONS,
     OPEN_ORDERS,
     COUNTERS,

@@ -111,7 +111,16 @@ class AmendOrder:
     request_id: str = ""
 
 
-Request = PlaceOrder | CancelOrder | CancelAll | AmendOrder
+@dataclass(frozen=True, slots=True)
+class SetSwitch:
+    """The accounts' dead man's switch: cancel what they have open after so long, unless it is set anew; 0 takes it off."""
+
+    principal: Principal
+    account_ids: tuple[int, ...]
+    timeout_ms: int
+
+
+Request = PlaceOrder | CancelOrder | CancelAll | AmendOrder | SetSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +174,16 @@ class AmendTaken:
     row: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SwitchSet:
+    """`deadline`: when the switch fires, by the database's clock; null: it is off."""
+
+    timeout_ms: int
+    deadline: datetime | None
+
+
 # What intake answers once its transaction has committed.
-Outcome = Placed | CancelTaken | CancelAllTaken | AmendTaken | ExchangeError
+Outcome = Placed | CancelTaken | CancelAllTaken | AmendTaken | SwitchSet | ExchangeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,4 +203,4 @@ class CancelledAll:
 
 
 # What `orders.desk.OrderDesk.submit` answers for each request, in order; an ExchangeError is an answer, not raised.
-Result = Placed | Decided | CancelledAll | ExchangeError
+Result = Placed | Decided | CancelledAll | SwitchSet | ExchangeError

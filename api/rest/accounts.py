@@ -11,6 +11,7 @@ from api.rest.listing import page_of, reach
 from api.rest.query import Query
 from api.threads import run_in_thread
 from orders import queries
+from orders.positions import positions
 from wallet import queries as wallet
 
 
@@ -21,6 +22,15 @@ class BalancesView(ApiView):
     async def get(self, request: ApiRequest) -> HttpResponse:
         within = await reach(request, Query(request, known=("account",)).account())
         return page(await run_in_thread(wallet.balances, **within))
+
+
+class PositionsView(ApiView):
+    access = {"GET": auth.READ}
+
+    @extend_schema(**schemas.LIST_POSITIONS)
+    async def get(self, request: ApiRequest) -> HttpResponse:
+        within = await reach(request, Query(request, known=("account",)).account())
+        return page(await run_in_thread(positions, **within))
 
 
 class LedgerView(ApiView):

@@ -14,14 +14,37 @@ from api.handler import ApiRequest
 from api.lookups import listed_symbols
 from api.rest import listing, schemas
 from api.rest.base import ApiView, answer, caller_of
-from api.rest.parsing import ParsedOrder, account_named, identity, parse_amend, parse_batch, parse_order, read_json, read_object
+from api.rest.parsing import (
+    ParsedOrder,
+    account_named,
+    identity,
+    parse_amend,
+    parse_batch,
+    parse_order,
+    parse_switch,
+    read_json,
+    read_object,
+)
 from api.rest.query import Query
 from api.threads import run_in_thread
 from exchange_platform.errors import ExchangeError
 from institutions import queries as institutions
 from orders.desk import desk as process_desk
+from orders.presentation import timestamp
 from orders.refusals import NotTaken, OutcomeUnknown, ReplayedSignature
-from orders.requests import CancelAll, CancelledAll, CancelOrder, Decided, Placed, PlaceOrder, Request, Result, Submission
+from orders.requests import (
+    CancelAll,
+    CancelledAll,
+    CancelOrder,
+    Decided,
+    Placed,
+    PlaceOrder,
+    Request,
+    Result,
+    SetSwitch,
+    Submission,
+    SwitchSet,
+)
 
 
 def _now() -> datetime:
@@ -48,6 +71,15 @@ async def submit(request: ApiRequest, *requests: Request, wait: bool) -> list[Re
     if any(isinstance(result, OutcomeUnknown) for result in results):
         raise DropConnection
     return results
+
+
+async def accounts_in_reach(caller: auth.Caller, named: str | None) -> tuple[int, ...]:
+    """The account that is named or that the key is of; else every account of the caller's institution. Raises: NotHere."""
+    account_id = await auth.account_id_for(caller, named)
+    if account_id is not None:
+        return (account_id,)
+    found = await run_in_thread(institutions.accounts_of, caller.principal.institution_id)
+    return tuple(account.id for account in found)
 
 
 def decided(result: Result) -> HttpResponse:
@@ -100,18 +132,27 @@ class OrdersView(ApiView):
         caller = caller_of(request)
         query = Query(request, known=("symbol", "account"))
         symbol = await query.symbol()
-        account_id = await auth.account_id_for(caller, query.account())
-        account_ids: tuple[int, ...]
-        if account_id is not None:
-            account_ids = (account_id,)
-        else:
-            found = await run_in_thread(institutions.accounts_of, caller.principal.institution_id)
-            account_ids = tuple(account.id for account in found)
+        account_ids = await accounts_in_reach(caller, query.account())
         [result] = await submit(request, CancelAll(caller.principal, account_ids, symbol, request_id=request.request_id), wait=True)
         if isinstance(result, ExchangeError):
             raise result
         assert isinstance(result, CancelledAll)
         return answer({"requested": result.requested, "cancelled": result.cancelled})
+
+
+class CancelAllAfterView(ApiView):
+    access = {"POST": auth.TRADE}
+
+    @extend_schema(**schemas.CANCEL_ALL_AFTER)
+    async def post(self, request: ApiRequest) -> HttpResponse:
+        caller = caller_of(request)
+        timeout_ms, account = parse_switch(read_object(request.body))
+        account_ids = await accounts_in_reach(caller, account)
+        [result] = await submit(request, SetSwitch(caller.principal, account_ids, timeout_ms), wait=False)
+        if isinstance(result, ExchangeError):
+            raise result
+        assert isinstance(result, SwitchSet)
+        return answer({"timeout_ms": result.timeout_ms, "deadline": timestamp(result.deadline) if result.deadline else None})
 
 
 class BatchView(ApiView):

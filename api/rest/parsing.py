@@ -168,6 +168,7 @@ _FORMS: Final[dict[str, Callable[[Any], Any]]] = {
     "account": lambda v: text("account", v, longest=ACCOUNT_LENGTH),
 }
 ORDER_FIELDS: Final = frozenset(_FORMS)
+MAX_TIMEOUT_MS: Final = 86_400_000
 AMEND_FIELDS: Final = frozenset({"price", "quantity"})
 
 
@@ -313,6 +314,19 @@ def account_named(item: object) -> str | None:
     """The account that an order request names, as far as its form is right; `parse_order` tells what is wrong with it."""
     named = item.get("account") if type(item) is dict else None
     return named if type(named) is str and 0 < len(named) <= ACCOUNT_LENGTH and named.isprintable() else None
+
+
+def parse_switch(data: Mapping[str, Any]) -> tuple[int, str | None]:
+    """A dead man's switch: milliseconds from now (0: off), and the account it names. Raises: BadInput."""
+    only_known(data, ("timeout_ms", "account"))
+    if "timeout_ms" not in data:
+        raise missing("timeout_ms")
+    timeout_ms = data["timeout_ms"]
+    if type(timeout_ms) is not int or not 0 <= timeout_ms <= MAX_TIMEOUT_MS:
+        raise BadInput(f"timeout_ms must be a whole number from 0 (off) to {MAX_TIMEOUT_MS} (a day).", field="timeout_ms")
+    if "account" in data and account_named(data) is None:
+        raise BadInput("account must be an account's name.", field="account")
+    return timeout_ms, account_named(data)
 
 
 def parse_amend(data: object, *, principal: Principal, order_id: UUID, request_id: str = "") -> AmendOrder:

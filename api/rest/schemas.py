@@ -200,6 +200,25 @@ class BalanceSerializer(serializers.Serializer):
     available = _decimal("posted − held")
 
 
+class PositionSerializer(serializers.Serializer):
+    account = serializers.CharField()
+    symbol = serializers.CharField()
+    quantity = _decimal("Bought less sold, in base; negative when more was sold.")
+    average_entry_price = _decimal("In quote; null when nothing is open.", allow_null=True)
+    realised_pnl = _decimal("In quote, without fees.")
+    unrealised_pnl = _decimal("At the last price; null when nothing is open or nothing was traded yet.", allow_null=True)
+
+
+class SwitchRequestSerializer(serializers.Serializer):
+    timeout_ms = serializers.IntegerField(min_value=0, max_value=86_400_000, help_text="From now; 0 takes the switch off.")
+    account = serializers.CharField(required=False, help_text="For keys of an institution; without: all its accounts.")
+
+
+class SwitchSerializer(serializers.Serializer):
+    timeout_ms = serializers.IntegerField()
+    deadline = _time("When everything open is cancelled unless the switch is set anew; null: it is off.", allow_null=True)
+
+
 class LedgerEntrySerializer(serializers.Serializer):
     """A transfer as the account sees it."""
 
@@ -361,6 +380,13 @@ CANCEL_ALL: Final = _call(
     parameters=[_query("symbol", "Without: all symbols."), _ACCOUNT],
     responses={200: CancelledAllSerializer} | _errors(400, 401, 403, 404, 429, 503),
 )
+CANCEL_ALL_AFTER: Final = _call(
+    "cancel_all_after",
+    "Orders",
+    "Dead man's switch: cancel everything open after a time, unless it is set anew",
+    request=SwitchRequestSerializer,
+    responses={200: SwitchSerializer} | _errors(400, 401, 403, 404, 413, 415, 429, 503),
+)
 PLACE_BATCH: Final = _call(
     "place_batch",
     "Orders",
@@ -471,6 +497,13 @@ LIST_BALANCES: Final = _call(
     "Balances by asset",
     parameters=[_ACCOUNT],
     responses={200: _page("Balance", BalanceSerializer)} | _errors(400, 401, 403, 404, 429, 503),
+)
+LIST_POSITIONS: Final = _call(
+    "list_positions",
+    "Account",
+    "Positions by symbol",
+    parameters=[_ACCOUNT],
+    responses={200: _page("Position", PositionSerializer)} | _errors(400, 401, 403, 404, 429, 503),
 )
 LIST_LEDGER: Final = _call(
     "list_ledger",

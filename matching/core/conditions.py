@@ -20,12 +20,20 @@ HALT_OVER: Final = "HALT_OVER"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Of a symbol's trading rules what the engine itself watches over. Bands in parts of 10,000, null: off."""
+    """Of a symbol's trading rules what the engine itself watches over. Bands in parts of 10,000, null: off. `reference`: the price an
+    operator has set for a symbol without a feed, as in `Conditions`."""
 
     dynamic_band: int | None = None
     static_band: int | None = None
     halt_ms: int = 60_000
     auction_ms: int = 60_000
+    reference: tuple[int, int, str] | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """From plain values."""
+        reference = stored.get("reference")
+        return cls(**{**stored, "reference": None if reference is None else tuple(reference)})
 
 
 @dataclass(slots=True)
@@ -46,7 +54,7 @@ class Conditions:
     def of(cls, stored: Mapping[str, Any]) -> Self:
         """From what `stored` gave."""
         known = dict(stored)
-        known["rules"] = Rules(**known.get("rules", {}))
+        known["rules"] = Rules.of(known.get("rules", {}))
         for name in ("reference", "indicative"):
             if known.get(name) is not None:
                 known[name] = tuple(known[name])

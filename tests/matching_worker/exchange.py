@@ -23,6 +23,7 @@ from markets.models import Asset, Symbol
 from matching import shards
 from matching import worker as worker_module
 from matching.worker import Worker
+from orders.controls import set_symbol_status
 from orders.intake import Intake, Job
 from orders.requests import (
     AmendOrder,
@@ -133,6 +134,21 @@ class Exchange:
             done += taken
         return done
 
+    def look_for_rules(self) -> None:
+        """What the worker does every second."""
+        assert self.worker is not None
+        self.worker._adopt_rules(self.settling)
+
+    def halt(self, symbol: Symbol) -> Symbol:
+        set_symbol_status(symbol=symbol.name, status="HALTED", actor="olga", reason="a test")
+        self.settle()
+        return symbol
+
+    def resume(self, symbol: Symbol) -> Symbol:
+        set_symbol_status(symbol=symbol.name, status="TRADING", actor="olga", reason="a test")
+        self.settle()
+        return symbol
+
     def keep_lease(self) -> None:
         assert self.worker is not None
         shards.renew(self.session, shard=0, epoch=self.worker.epoch)
@@ -202,7 +218,9 @@ class Exchange:
         return [
             (before, after, cause)
             for before, after, cause in self.rows(
-                "SELECT from_status, to_status, cause FROM orders_transition WHERE order_id = %s ORDER BY sequence", order_id
+                "SELECT from_status, to_status, cause FROM orders_transition WHERE order_id = %s"
+                " ORDER BY sequence, to_status <> 'TRIGGERED'",
+                order_id,
             )
         ]
 

@@ -255,10 +255,10 @@ class IntakeBatch:
         """Written at once: it touches nothing that other requests of the batch decide on."""
         accounts = array(request.account_ids)
         if request.timeout_ms == 0:
-            self._reads.run(switch.CLEAR_SQL, [accounts, switch.OWN])
+            self._reads.run(switch.CLEAR_SQL, [accounts, request.holder])
             return SwitchSet(0, None)
         seconds = request.timeout_ms / 1000
-        found = self._reads.run(switch.SET_SQL, [switch.OWN, seconds, switch.DEAD_MAN_SWITCH, request.principal.actor, accounts])
+        found = self._reads.run(switch.SET_SQL, [request.holder, seconds, request.reason, request.principal.actor, accounts])
         return SwitchSet(request.timeout_ms, found.fetchone()[0])  # type: ignore[index]
 
 

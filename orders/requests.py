@@ -113,11 +113,14 @@ class AmendOrder:
 
 @dataclass(frozen=True, slots=True)
 class SetSwitch:
-    """The accounts' dead man's switch: cancel what they have open after so long, unless it is set anew; 0 takes it off."""
+    """A dead man's switch of the accounts: cancel what they have open after so long, unless it is set anew; 0 takes it off. `holder`:
+    empty for the accounts' own, else the connection that it goes with."""
 
     principal: Principal
     account_ids: tuple[int, ...]
     timeout_ms: int
+    holder: str = ""
+    reason: str = "DEAD_MAN_SWITCH"
 
 
 Request = PlaceOrder | CancelOrder | CancelAll | AmendOrder | SetSwitch

@@ -4,18 +4,18 @@ An account has one of its own (set by its client, moved on by him), and one for 
 Firing is ordinary cancels into the inboxes, under the account's lock: every order that was taken before is among them.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import connections
 from psycopg import Connection
 
 from exchange_platform.db import array
 from notifications.wakeups import INBOX, NOTIFY_SQL
 from orders import commands
 
-DEAD_MAN_SWITCH: Final = "DEAD_MAN_SWITCH"
 DISCONNECT: Final = "DISCONNECT"
-OWN: Final = ""  # the holder of an account's own switch
 ACCOUNTS_AT_ONCE: Final = 50
 
 SET_SQL: Final = """
@@ -41,6 +41,12 @@ TAKE_SQL: Final = """
 OPEN_SQL: Final = "SELECT symbol_id, order_id FROM orders_openorder WHERE account_id = %s ORDER BY order_id"
 
 INSERT_INBOX_SQL: Final = "INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, %s, %s)"
+
+
+def move_on(*, holders: Sequence[str], seconds: float) -> None:
+    """These connections live: their switches fire so much later. Owns its transaction, one statement. Raises: django.db.Error."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(MOVE_SQL, [seconds, list(holders)])
 
 
 def fire_due(connection: Connection[Any]) -> int:

@@ -7,18 +7,21 @@ from typing import Any, Final
 
 import structlog
 
-from api.ws.connection import Connection
+from api.threads import run_in_thread
+from api.ws.connection import SWITCH_MS, Connection
 from api.ws.entry import Answers
 from api.ws.hub import Hub
 from api.ws.outgoing import Outgoing
 from exchange_platform import metrics
 from exchange_platform.websocket import SOCKET_EXTENSION
+from orders import switch
 
 log = structlog.get_logger(__name__)
 
 PATH: Final = "/stream"
 TURN: Final = 32
 LOOK_S: Final = 1.0
+HOLD_S: Final = 4.0
 DEPARTURES_S: Final = 4.0
 
 Scope = MutableMapping[str, Any]
@@ -39,7 +42,8 @@ class StreamApp:
     def start(self) -> None:
         self._hub, self._answers = Hub(), Answers()
         self._hub.start()
-        self._looking = [asyncio.create_task(self._look_for_ever()), asyncio.create_task(self._recheck_for_ever())]
+        loops = (self._look_for_ever, self._recheck_for_ever, self._hold_switches_for_ever)
+        self._looking = [asyncio.create_task(loop()) for loop in loops]
 
     async def stop(self) -> None:
         """After the last connection has ended. Waits for the cancels that connections left behind."""
@@ -92,6 +96,17 @@ class StreamApp:
                     except Exception as error:
                         log.warning("log_in_not_rechecked", error=repr(error)[:300])
                         break
+
+    async def _hold_switches_for_ever(self) -> None:
+        """The switches of connections that asked to be cancelled with are moved on for as long as this process lives."""
+        while True:
+            await asyncio.sleep(HOLD_S)
+            holders = [c.disconnect_switch.holder for c in self.connections if c.disconnect_switch is not None]
+            if holders:
+                try:
+                    await run_in_thread(switch.move_on, holders=holders, seconds=SWITCH_MS / 1000)
+                except Exception as error:
+                    log.warning("switches_not_held", holders=len(holders), error=repr(error)[:300])
 
 
 async def _read(connection: Connection, receive: Receive) -> None:

@@ -1,7 +1,7 @@
 """One client of `/stream`: reads its messages one after the other, acts on each, and owns what is kept for it.
 
-CANCEL_ON_DISCONNECT works when the connection goes while this process lives, for whatever reason, a shutdown included. It does not
-survive a kill -9 of the web process: the durable dead man's switch does.
+CANCEL_ON_DISCONNECT cancels at once when the connection goes while this process lives, for whatever reason, a shutdown included. Should the
+process itself be killed, the switch that it has set in the database fires: this gateway moves it on for as long as it lives.
 """
 
 import asyncio
@@ -24,14 +24,15 @@ from api.ws.hub import Hub
 from api.ws.outgoing import Outgoing
 from api.ws.protocol import Incoming, Junk, acknowledged, encoded, now_text
 from orders import snapshots
-from orders.requests import CancelAll
+from orders.requests import CancelAll, SetSwitch
+from orders.switch import DISCONNECT
 
 log = structlog.get_logger(__name__)
 
 MOST_JUNK: Final = 20  # in a row; one more closes
 HEARTBEAT_S: Final = 15.0
 LIMITED_PAUSE_S: Final = 0.005  # who ignores the limit is read more slowly
-DISCONNECT_REASON: Final = "DISCONNECT"
+SWITCH_MS: Final = 20_000  # longer than a database takes to come back, so that nobody is cancelled for that
 
 CLOSE_JUNK: Final = 1008
 CLOSE_AUTH: Final = 4401
@@ -50,7 +51,7 @@ class Connection:
         self._entry = OrderEntry(outgoing, answers)
         self._account: tuple[int, str] | None = None
         self._channels: dict[str, Channel] = {}
-        self._cancels_on_disconnect: CancelAll | None = None
+        self.disconnect_switch: SetSwitch | None = None
         self._junk = 0
         self._count = 0
         self._acts: dict[str, Callable[[Incoming, str], Awaitable[None]]] = {
@@ -98,7 +99,10 @@ class Connection:
         for channel in self._channels.values():
             self._hub.leave(channel, self.outgoing)
         self._channels.clear()
-        return None if self._cancels_on_disconnect is None else self._entry.cancel_all(self._cancels_on_disconnect)
+        switch = self.disconnect_switch
+        if switch is None:
+            return None
+        return self._entry.leave(CancelAll(switch.principal, switch.account_ids, reason=DISCONNECT, request_id=self.id), switch)
 
     def beat(self, now: float) -> None:
         """A HEARTBEAT when one is due, unless the client does not even take what is there."""
@@ -162,7 +166,7 @@ class Connection:
         if name is None and self._account is not None:
             return self._account
         found = await login.account_of(caller, name)
-        has_private = self._cancels_on_disconnect is not None or any(held in channels.PRIVATE for held in self._channels)
+        has_private = self.disconnect_switch is not None or any(held in channels.PRIVATE for held in self._channels)
         if self._account is not None and found != self._account and has_private:
             raise BadInput("This connection stands for another account. Open one of its own.", field="account")
         return found
@@ -245,11 +249,12 @@ class Connection:
         auth.require(caller, auth.TRADE)
         if "enabled" not in message.fields:
             raise missing("enabled")
-        if flag("enabled", message.fields["enabled"]):
-            account_ids = (self._own_account(),)
-            self._cancels_on_disconnect = CancelAll(caller.principal, account_ids, reason=DISCONNECT_REASON, request_id=request_id)
-        else:
-            self._cancels_on_disconnect = None
+        enabled = flag("enabled", message.fields["enabled"])
+        if enabled or self.disconnect_switch is not None:
+            timeout_ms = SWITCH_MS if enabled else 0
+            switch = SetSwitch(caller.principal, (self._own_account(),), timeout_ms, f"stream:{self.id}", DISCONNECT)
+            await self._entry.set_switch(switch)
+            self.disconnect_switch = switch if enabled else None
         self.outgoing.put(acknowledged(message.id, {"enabled": message.fields["enabled"]}))
 
 

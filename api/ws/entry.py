@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -26,7 +27,7 @@ from api.ws.protocol import Id, acknowledged, refusal
 from orders import queries
 from orders.desk import desk as process_desk
 from orders.refusals import NotTaken, OutcomeUnknown
-from orders.requests import CancelAll, CancelOrder, Decided, Placed, Request, Result, Submission
+from orders.requests import CancelAll, CancelOrder, Decided, Placed, Request, Result, SetSwitch, Submission
 
 MOST_UNDER_WAY: Final = 512  # per connection; behind so many unanswered requests nothing more is read from it
 
@@ -115,13 +116,21 @@ class OrderEntry:
         amend = parsing.parse_amend(change, principal=caller.principal, order_id=order_id, request_id=request_id)
         self._submit(amend, ident, request_id, wait=True)
 
-    async def cancel_all(self, cancel: CancelAll) -> None:
-        """Cancel what is open, with what this connection has sent before. Goes on trying while no engine or database is there."""
+    async def set_switch(self, switch: SetSwitch) -> None:
+        """Durable when this returns. Raises what refused it."""
+        [result] = await asyncio.wrap_future(process_desk().submit(Submission((switch,)), wait=False))
+        if isinstance(result, ExchangeError):
+            raise result
+
+    async def leave(self, cancel: CancelAll, switch: SetSwitch) -> None:
+        """Cancel what is open, with what this connection has sent before, and take its switch off. Goes on trying while no engine or
+        database is there; should it give up, the switch fires."""
         if self._placing:  # a batch of intake reads what is open before it takes what is in it
             await asyncio.wait([asyncio.wrap_future(future) for future in self._placing.values()])
         for _ in range(CANCEL_ATTEMPTS):
-            [result] = await asyncio.wrap_future(process_desk().submit(Submission((cancel,)), wait=False))
-            if not isinstance(result, NotTaken | OutcomeUnknown):
+            both = Submission((cancel, replace(switch, timeout_ms=0)))
+            results = await asyncio.wrap_future(process_desk().submit(both, wait=False))
+            if not any(isinstance(result, NotTaken | OutcomeUnknown) for result in results):
                 return
             await asyncio.sleep(CANCEL_RETRY_S)
         log.error("orders_not_cancelled_on_disconnect", accounts=cancel.account_ids)

@@ -27,6 +27,7 @@ APPEND_ONLY = (
     "orders_transition",
     "orders_commandlog",
     "orders_orderkey",
+    "orders_symbolstatus",
     "institutions_auditentry",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
@@ -42,6 +43,7 @@ SOME_COLUMN = {
     "orders_transition": "cause",
     "orders_commandlog": "chain",
     "orders_orderkey": "order_id",
+    "orders_symbolstatus": "cause",
     "institutions_auditentry": "actor",
     "orders_order": "price",
 }
@@ -57,6 +59,7 @@ def history(ground: Connection) -> Connection:
     insert(ground, "orders_transition", order_id=order_id(1), to_status="PENDING")
     insert(ground, "orders_trade", id=order_id(1))
     insert(ground, "orders_commandlog")
+    insert(ground, "orders_symbolstatus")
     insert(ground, "institutions_auditentry")
     return ground
 

@@ -26,6 +26,7 @@ KEPT = {
     "markets_marketfeed": ("symbol_id",),
     "markets_symbol": ("id",),
     "notifications_feed": ("account_id",),
+    "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
 }
 
@@ -33,6 +34,7 @@ KEPT = {
 @pytest.fixture
 def kept(ground: Connection) -> Connection:
     insert(ground, "wallet_balance", account_id=ALICE, asset_id=USD, posted=5)
+    insert(ground, "risk_position", account_id=ALICE)
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     return ground

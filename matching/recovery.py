@@ -24,8 +24,8 @@ ROWS_AT_ONCE: Final = 2_000
 
 ADD_SQL: Final = """
     INSERT INTO orders_checkpoint (symbol_id, shard_id, epoch, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms,
-        place_number, conditions, settled_at)
-    SELECT s.id, %(shard)s, 0, 0, 0, 0, 'TRADING', %(chain)s, 0, 0, 0, '{}', now() FROM markets_symbol s
+        settled_at)
+    SELECT s.id, %(shard)s, 0, 0, 0, 0, 'TRADING', %(chain)s, 0, 0, now() FROM markets_symbol s
     WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
     ON CONFLICT (symbol_id) DO NOTHING"""
 

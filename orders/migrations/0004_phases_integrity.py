@@ -42,6 +42,7 @@ ALTER TABLE orders_symbolstatus
 SELECT exchange_append_only('orders_symbolstatus');
 
 ALTER TABLE orders_checkpoint ADD CONSTRAINT checkpoint_place_number CHECK (place_number >= 0);
+ALTER TABLE orders_checkpoint ALTER COLUMN place_number SET DEFAULT 0, ALTER COLUMN conditions SET DEFAULT '{{}}';
 UPDATE orders_checkpoint SET place_number = sequence;
 CREATE TRIGGER checkpoint_places_never_back BEFORE UPDATE ON orders_checkpoint FOR EACH ROW WHEN (NEW.place_number < OLD.place_number)
     EXECUTE FUNCTION orders_never_back();

@@ -22,7 +22,7 @@ def error(reply: httpx.Response) -> tuple[int, str]:
     return reply.status_code, body["code"]
 
 
-@pytest.mark.parametrize("path", ["/no/such/path", "/orders/", "/orders/a/b", "/candles", "/positions", "/withdrawals", "/strategies"])
+@pytest.mark.parametrize("path", ["/no/such/path", "/orders/", "/orders/a/b", "/candles", "/withdrawals", "/strategies"])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_an_unknown_path_is_404(run_api: Any, method: str, path: str) -> None:
     assert error(run_api(lambda client: client.call(method, path))) == (404, "NOT_FOUND")
@@ -32,7 +32,8 @@ def test_an_unknown_path_is_404(run_api: Any, method: str, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/orders", "GET, POST, DELETE"),
-        ("POST", "/orders/cancel-all-after", "GET, DELETE, PATCH"),
+        ("POST", "/orders/1", "GET, DELETE, PATCH"),
+        ("GET", "/orders/cancel-all-after", "POST"),
         ("GET", "/orders/batch", "POST"),
         ("OPTIONS", "/orders", "GET, POST, DELETE"),
         ("POST", "/symbols", "GET"),

@@ -16,7 +16,9 @@ MONEY: dict[str, dict[str, Any]] = {
     "orders_booklevel": {},
     "markets_symbol": {"id": 999, "name": "ANOTHER/ONE"},
     "risk_limit": {"symbol_id": MARKET},
+    "risk_position": {"account_id": ALICE},
 }
+STOP = {"order_type": "STOP_LIMIT", "stop_price": 90, "trigger_source": "LAST"}
 # Amounts that may be zero, and those that may be below zero (fees: a rebate; rates of fees).
 ZERO_ALLOWED: dict[str, set[str]] = {
     "wallet_balance": {"posted", "held"},
@@ -34,11 +36,13 @@ ZERO_ALLOWED: dict[str, set[str]] = {
     "orders_amend": {"extra_held"},
     "markets_symbol": {"min_notional", "maker_fee", "taker_fee", "static_band", "dynamic_band", "market_protection", "min_price"},
     "risk_limit": {"value"},
+    "risk_position": {"quantity", "cost", "realised"},
 }
 NEGATIVE_ALLOWED = {
     "orders_order": {"fee", "maker_fee_rate", "taker_fee_rate"},
     "orders_trade": {"maker_fee", "taker_fee"},
     "markets_symbol": {"maker_fee", "taker_fee"},
+    "risk_position": {"quantity", "realised"},
 }
 
 COLUMNS = [
@@ -47,13 +51,14 @@ COLUMNS = [
         "wallet_transfer": "amount",
         "wallet_balance": "posted held",
         "orders_order": """quantity quote_quantity price protection_price stop_price filled_quantity filled_quote prevented_quantity fee
-            held maker_fee_rate taker_fee_rate""",
+            held maker_fee_rate taker_fee_rate trigger_price""",
         "orders_trade": "price quantity maker_fee taker_fee",
         "orders_amend": "price quantity extra_held",
         "orders_booklevel": "price quantity",
         "markets_symbol": """tick_size lot_size min_quantity max_quantity min_price max_price min_notional static_band dynamic_band
             market_protection reference_price maker_fee taker_fee""",
         "risk_limit": "value",
+        "risk_position": "quantity cost realised",
     }.items()
     for name in names.split()
 ]
@@ -127,15 +132,21 @@ def test_no_column_of_these_tables_was_forgotten(owner: Connection) -> None:
         ("orders_order", {"side": "HOLD"}, "order_side_known"),
         ("orders_order", {"time_in_force": "DAY"}, "order_time_in_force_known"),
         ("orders_order", {"order_type": "ICEBERG"}, "order_type_known"),
-        ("orders_order", {"stop_price": "NaN"}, "order_stop_price_sane"),
-        ("orders_order", {"stop_price": "0"}, "order_stop_price_sane"),
+        ("orders_order", {"stop_price": 90}, "order_stop_has_a_trigger"),
+        ("orders_order", {**STOP, "trigger_source": None}, "order_stop_has_a_trigger"),
+        ("orders_order", {**STOP, "trigger_source": "RUMOUR"}, "order_trigger_source_known"),
+        ("orders_order", {**STOP, "trigger_price": 90}, "order_triggered_whole"),
+        ("orders_order", {"time_in_force": "GTD"}, "order_gtd_has_an_end"),
+        ("orders_order", {"reduce_only": True}, "order_reduces_by_selling"),
+        ("orders_order", {**STOP, "stop_price": "NaN"}, "order_stop_price_sane"),
+        ("orders_order", {**STOP, "stop_price": "0"}, "order_stop_price_sane"),
         ("orders_order", {"maker_fee_rate": "NaN"}, "order_fee_rates_sane"),
         ("orders_order", {"taker_fee_rate": "1"}, "order_fee_rates_sane"),
         ("orders_order", {"taker_fee_rate": "-1"}, "order_fee_rates_sane"),
         ("orders_order", {"self_trade_prevention": "NONE"}, "order_prevention_known"),
         ("orders_order", {"price": None}, "order_limit_has_a_price"),
-        ("orders_order", {"order_type": "STOP_LIMIT", "stop_price": 90, "price": None}, "order_limit_has_a_price"),
-        ("orders_order", {"order_type": "TAKE_PROFIT_LIMIT", "stop_price": 90, "price": None}, "order_limit_has_a_price"),
+        ("orders_order", {**STOP, "order_type": "STOP_LIMIT", "price": None}, "order_limit_has_a_price"),
+        ("orders_order", {**STOP, "order_type": "TAKE_PROFIT_LIMIT", "price": None}, "order_limit_has_a_price"),
         ("orders_trade", {"taker_account_id": BOB}, "trade_never_with_oneself"),
         ("orders_trade", {"taker_order_id": order_id(2)}, "trade_never_with_oneself"),
         ("orders_trade", {"price": "NaN"}, "trade_price_sane"),
@@ -200,7 +211,8 @@ def test_a_filled_order_has_nothing_left(ground: Connection, parts: dict[str, An
 
 @pytest.mark.parametrize("order_type", ["MARKET", "STOP", "TAKE_PROFIT"])
 def test_an_order_at_the_market_needs_no_price(ground: Connection, order_type: str) -> None:
-    insert(ground, "orders_order", id=order_id(1), order_type=order_type, price=None)
+    stop = {} if order_type == "MARKET" else {"stop_price": 100, "trigger_source": "LAST"}
+    insert(ground, "orders_order", id=order_id(1), order_type=order_type, price=None, **stop)
 
 
 def test_the_house_may_owe_but_has_no_balance_to_guard(ground: Connection) -> None:

@@ -4,7 +4,7 @@ import pytest
 from psycopg import errors
 
 from orders.lifecycle import BEGINNINGS, LEGAL_MOVES, TERMINAL, Status
-from tests.database.rows import ENGINE, Connection, acting_as, insert, one, order_id, refused, without_triggers
+from tests.database.rows import ENGINE, NOW, Connection, acting_as, insert, one, order_id, refused, without_triggers
 
 PAIRS = [(before, after) for before in Status for after in Status]
 LEGAL = [(before, after) for before, after in PAIRS if after in LEGAL_MOVES[before]]
@@ -14,7 +14,10 @@ ILLEGAL = [(before, after) for before, after in PAIRS if after not in LEGAL_MOVE
 def an_order(connection: Connection, status: Status) -> None:
     """In this status, with all that any other status would ask of it, so that only the move itself can be refused."""
     with without_triggers(connection):
-        insert(connection, "orders_order", id=order_id(1), status=status.value, held=0, filled_quantity=1, reason="USER_CANCEL")
+        insert(
+            connection, "orders_order", id=order_id(1), status=status.value, held=0, filled_quantity=1, reason="USER_CANCEL",
+            order_type="STOP_LIMIT", stop_price=100, trigger_source="LAST", trigger_price=100, triggered_at=NOW,
+        )  # fmt: skip
 
 
 def test_the_table_has_moves_of_both_kinds() -> None:

@@ -47,7 +47,7 @@ def test_a_symbol_is_listed_with_its_numbers_at_its_own_decimals():
         "min_notional": "5.000000",
         "maker_fee": "-0.0002",
         "taker_fee": "0.001",
-        "order_types": ["LIMIT", "MARKET"],
+        "order_types": ["MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"],
     }
 
 

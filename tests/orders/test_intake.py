@@ -64,9 +64,12 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("NOTIONAL_TOO_SMALL", {"quantity": "0.05", "price": "99.99"}),
     ("INSUFFICIENT_FUNDS", {"quantity": "11", "price": "100"}),
     ("INSUFFICIENT_FUNDS", {"side": "SELL", "quantity": "10.001"}),
-    ("ORDER_TYPE_NOT_ALLOWED", {"order_type": "STOP_LIMIT", "stop_price": Decimal(105)}),
-    ("ORDER_TYPE_NOT_ALLOWED", {"time_in_force": "GTD", "expire_at": datetime(2100, 1, 1, tzinfo=UTC)}),
-    ("REDUCE_ONLY_REJECTED", {"reduce_only": True, "side": "SELL"}),
+    ("OFF_TICK", {"order_type": "STOP_LIMIT", "trigger_source": "LAST", "stop_price": Decimal("105.001")}),
+    ("PRICE_OUTSIDE_BAND", {"order_type": "STOP_LIMIT", "trigger_source": "LAST", "stop_price": Decimal("110.01")}),
+    ("PRICE_OUTSIDE_BAND", {"order_type": "TAKE_PROFIT", "price": None, "trigger_source": "LAST", "stop_price": Decimal("89.99")}),
+    ("NOTIONAL_TOO_SMALL", {"order_type": "STOP", "price": None, "quantity": "0.05", "trigger_source": "LAST", "stop_price": Decimal(95)}),
+    ("INSUFFICIENT_FUNDS", {"order_type": "STOP", "price": None, "quantity": "9.6", "trigger_source": "LAST", "stop_price": Decimal(100)}),
+    ("REDUCE_ONLY_REJECTED", {"reduce_only": True}),
 ]  # fmt: skip
 TAKEN: list[dict[str, Any]] = [
     {"price": "110"},
@@ -75,6 +78,10 @@ TAKEN: list[dict[str, Any]] = [
     {"quantity": "0.056", "price": "90"},
     {"quantity": "10", "price": "100"},
     {"side": "SELL", "quantity": "10"},
+    {"order_type": "STOP", "price": None, "quantity": "9.5", "trigger_source": "LAST", "stop_price": Decimal(100)},
+    {"order_type": "STOP_LIMIT", "quantity": "10", "trigger_source": "REFERENCE", "stop_price": Decimal(110)},
+    {"time_in_force": "GTD", "expire_at": datetime(2100, 1, 1, tzinfo=UTC)},
+    {"reduce_only": True, "side": "SELL"},
 ]
 
 
@@ -99,7 +106,7 @@ def test_what_is_just_within_the_rules_is_taken_and_holds_exactly_what_it_may_ne
             assert (
                 exchange.balance(trader, symbol.quote)
                 == (1000, row["held"])
-                == (1000, Decimal(asked["quantity"]) * Decimal(asked["price"]))
+                == (1000, Decimal(asked["quantity"]) * (row["price"] or row["protection_price"]))
             )
         else:
             assert exchange.balance(trader, symbol.base) == (10, row["held"]) == (10, Decimal(asked["quantity"]))

@@ -60,7 +60,7 @@ _REFUSED_BY_STATUS: Final = {CANCEL_ONLY: "SYMBOL_CANCEL_ONLY", POST_ONLY: "SYMB
 
 # Where market orders that an auction collects stand: before every price of their side. By side, as keys.
 _AT_MARKET: Final = (MAX_TICKS + 1, 0)
-_EVERYTHING: Final = (-MAX_TICKS, 0)
+_EVERYTHING: Final = ((-MAX_TICKS, 0), (0, MAX_TICKS))
 
 
 class Level:
@@ -172,7 +172,7 @@ class Book:
         self._orders: dict[OrderId, Order] = {}  # in the order in which they took their places
         self._keys: tuple[list[int], list[int]] = ([], [])  # by side, ascending, best last
         self._levels: tuple[dict[int, Level], dict[int, Level]] = ({}, {})  # by side, by key
-        self._bounds = _EVERYTHING  # by side of the taker: the last key on the other side that it may trade at
+        self._bounds = _EVERYTHING  # by side of the taker: lowest and highest key on the other side that it may trade at
         self._limits: dict[OrderId, int] = {}  # protection prices of collected market orders; cleared by the uncross
         self._stops: dict[OrderId, Stop] = {}
         # By source, then falling and rising: stops by key, those of one key in order of arrival.
@@ -312,6 +312,8 @@ class Book:
         key, reach = (price, -price) if side == BUY else (-price, price)
         against = self._keys[1 - side]
         takes = bool(against) and against[-1] >= reach
+        if takes and against[-1] == _AT_MARKET[1 - side]:
+            takes = self._meets_collected(1 - side, reach)
         if self.status not in (TRADING, POST_ONLY, AUCTION) or (takes and (order.time_in_force == GTX or self.status == POST_ONLY)):
             self.events.append((REFUSED, order_id, "AMEND_REFUSED"))
             return
@@ -359,7 +361,7 @@ class Book:
     def set_range(self, low: int, high: int) -> None:
         if not 0 <= low <= high:
             raise InvalidCommand(f"range {low} to {high}")
-        self._bounds = (-high, low)
+        self._bounds = ((-high, -low), (low, high))
 
     def restore(
         self,
@@ -532,15 +534,24 @@ class Book:
             else:
                 del keys[bisect_left(keys, key)]
 
+    def _meets_collected(self, side: int, reach: int) -> bool:
+        """Whether something on this side that begins with collected market orders is within reach; these count at their protection
+        prices."""
+        keys = self._keys[side]
+        if len(keys) > 1 and keys[-2] >= reach:
+            return True
+        limits = [self._limits[order.order_id] for order in self._queue_at(side, _AT_MARKET[side])]
+        return any((limit if side == BUY else -limit) >= reach for limit in limits)
+
     def _match(self, order_id: OrderId, account_id: Hashable, side: int, reach: int, left: int, prevention: int) -> int:
         """Trade against the other side up to `reach`. Returns the lots left, or -1 when prevention ended the order. Halts the symbol
         when what is left would trade outside the range."""
         keys, levels, orders = self._keys[1 - side], self._levels[1 - side], self._orders
         emit: Callable[[Event], None] = self.events.append
-        bound = self._bounds[side]
+        bound, near = self._bounds[side]
         if bound < reach:
             bound = reach
-        while left and keys and keys[-1] >= bound:
+        while left and keys and bound <= keys[-1] <= near:
             level = levels[keys[-1]]
             price = level.price
             maker = level.next
@@ -574,9 +585,10 @@ class Book:
     def _spend(self, order_id: OrderId, account_id: Hashable, price: int, budget: int, prevention: int) -> None:
         """A market buy by budget, in status TRADING."""
         events, keys, levels, orders = self.events, self._keys[SELL], self._levels[SELL], self._orders
-        bound = max(-price, self._bounds[BUY])
+        bound, near = self._bounds[BUY]
+        bound = max(-price, bound)
         traded = False
-        while keys and keys[-1] >= bound:
+        while keys and bound <= keys[-1] <= near:
             level = levels[keys[-1]]
             affordable = budget // level.price
             if affordable == 0:
@@ -602,7 +614,7 @@ class Book:
                 del orders[maker.order_id]
                 self._unlink(maker)
         best = -keys[-1] if keys and keys[-1] >= -price else price
-        if keys and bound > keys[-1] >= -price and budget >= best:
+        if keys and keys[-1] >= -price and not bound <= keys[-1] <= near and budget >= best:
             self._halt()
             events.append((CANCELLED, order_id, 0, _HALTED_REASON))
         elif not traded or budget >= best:
@@ -641,17 +653,17 @@ class Book:
     def _fillable(self, order_id: OrderId, account_id: Hashable, side: int, reach: int, lots: int, prevention: int) -> bool:
         """Whether a FOK order may go on to match; if not it has been cancelled."""
         wanted, own_in_the_way, outside = lots, False, False
-        keys, levels, bound = self._keys[1 - side], self._levels[1 - side], self._bounds[side]
+        keys, levels, (bound, near) = self._keys[1 - side], self._levels[1 - side], self._bounds[side]
         for key in reversed(keys):
             if key < reach or wanted <= 0:
                 break
+            outside = outside or not bound <= key <= near
             order = levels[key].next
             while wanted > 0 and isinstance(order, Order):
                 if order.account_id == account_id:
                     own_in_the_way = True
                 else:
                     wanted -= order.left
-                    outside = key < bound
                 order = order.next
         if wanted > 0:
             self.events.append((CANCELLED, order_id, lots, "FOK_UNFILLABLE"))
@@ -784,7 +796,7 @@ class Book:
             order = following
 
     def _uncross(self) -> None:
-        """Clear a book that is crossed or holds market orders, at one price."""
+        """Clear a book that is crossed or holds market orders."""
         bids, asks = self._keys
         collected = bool(bids and bids[-1] == _AT_MARKET[BUY]) or bool(asks and asks[-1] == _AT_MARKET[SELL])
         if not collected and not (bids and asks and bids[-1] >= -asks[-1]):
@@ -794,7 +806,6 @@ class Book:
             matches = self._line_up(found[0], arrival)
             if matches is not None:
                 self._trade_at(found[0], matches, arrival)
-                break
         for side in (BUY, SELL):
             for order in self._queue_at(side, _AT_MARKET[side]):
                 self.cancel(order.order_id, "IOC_UNFILLED")

@@ -57,7 +57,8 @@ Statuses:
   before all prices of their side.
 * AUCTION: GTC and MARKET orders rest without matching (RESTED; a MARKET order with its protection price), so the book may be
   crossed; IOC, FOK, GTX and budget orders are REJECTED ORDER_TYPE_NOT_ALLOWED; stops wait. Amends that lose their place rest
-  without matching; GTX orders may still not be amended into anything that rests opposite.
+  without matching; GTX orders may still not be amended into anything that rests opposite (collected market orders count at their
+  protection prices).
 * Amends of a collected MARKET order are REFUSED AMEND_REFUSED, in every status and whatever they ask.
 
 Stops:
@@ -65,6 +66,7 @@ Stops:
 * A stop is `rising` (reached when the price is at or above it) or not (at or below), and watches one source: LAST, the price of
   each trade, or REFERENCE, what set_reference says. One that the present price of its source has reached already is REJECTED
   WOULD_TRIGGER_IMMEDIATELY; with no price yet it waits.
+* Stops of any time in force wait in AUCTION too; what the present price has reached is refused there as well.
 * Stops act in status TRADING only. When a command is done (its rest has rested or ended), the prices of its trades are looked at
   in order: each takes the LAST stops it reaches into the queue of what acts next, those of one price in order of arrival. Then
   they act one after another; the trades of each are looked at when it is done, and what they reach queues up behind.
@@ -84,8 +86,9 @@ The uncross. set_status(TRADING) and set_status(POST_ONLY) from any other status
 MARKET orders:
 
 * The price is the one at which most lots trade; of several the one that leaves the smallest surplus (the difference between what would
-  buy and what would sell at it); of those the nearest to the reference, or to the last trade when there is no reference (both
-  unknown: all are as near); of those the higher. Market orders count as limited by their protection price.
+  buy and what would sell at it); of those the nearest to the reference, or to the last trade when there is no reference (a reference
+  between two ticks counts as their middle; both unknown: all are as near); of those the higher. Market orders count as limited by their
+  protection price.
 * Each side's orders that accept the price stand in line: market orders, oldest first, then by price, best first, oldest first. Heads of
   the lines are matched until one line is empty. Two heads of one account do not trade: the mode of the newer one (the one that
   took its place later) decides as if the newer came in and the older rested; DECREMENT takes the overlap of what the two still have
@@ -93,6 +96,8 @@ MARKET orders:
 * Preventions change what there is to match. So a first round only prevents: it goes through the lines as if all matches traded, and
   carries out the preventions it meets (an order that ended leaves the line). If there were any, price and lines are found
   anew; and so on until a round meets none. Then AUCTIONED, and the TRADEs of that round; the older order is the maker.
+* A market order may have gone before better limits, which then still cross: the book is cleared again, at a price of its own, until nothing
+  would trade.
 * Then what is left of collected MARKET orders is CANCELLED IOC_UNFILLED, bids first, oldest first, and the STATUS event follows.
 * The range does not bind an uncross: whoever drives the book asks `indicative` first.
 """

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.matching.tables", "tests.matching.side_by_side")
+pytest.register_assert_rewrite("tests.matching.tables", "tests.matching.side_by_side", "tests.matching.laws")

@@ -1,17 +1,25 @@
 """Acceptance tables in words: the book before, a command, what happens, the book after.
 
-Orders are written as they stand in the queue, best price first, oldest first, bids before asks:
+Orders are written bids before asks, best price first, oldest first; waiting stops come last, in order of arrival:
 
-    b1 ann buys 5 @ 100             open with 5 of 5 lots
-    b1 ann buys 2/5 @ 100 GTX       2 of 5 lots left, post-only
+    b1 ann buys 5 @ 100                               open with 5 of 5 lots
+    b1 ann buys 2/5 @ 100 GTX                         2 of 5 lots left, post-only
+    b1 ann buys 5 @ 105 MARKET                        collected by an auction, with its protection price; before all prices
+    t1 ann buys 5 @ 103 IOC when LAST >= 102          a waiting stop and what it places when it is reached
+    t1 ann buys 5 @ 103 DRIVEN when LAST >= 102       one that does not act by itself
+
+Before, the lines may also stand in another order: the one in which the orders took their places.
 
 Commands:
 
-    place b1 ann buys 5 @ 100 IOC DECREMENT       GTC and CANCEL_NEWEST when nothing else is said
-    spend 700 for b1 ann up to 102 DECREMENT      an order by budget
-    amend b1 to 5 @ 101                           5 is the new total
+    place b1 ann buys 5 @ 100 IOC DECREMENT           GTC and CANCEL_NEWEST when nothing else is said
+    spend 700 for b1 ann up to 102 DECREMENT          an order by budget
+    stop t1 ann buys 5 @ 103 IOC when LAST >= 102     DECREMENT and the like before `when`
+    amend b1 to 5 @ 101                               5 is the new total
     cancel b1 USER_CANCEL
     status HALTED
+    reference 100 101
+    range 95 105
 
 Events are written as `told` below writes them.
 """
@@ -21,8 +29,10 @@ from dataclasses import dataclass, field
 from matching.core import messages
 from matching.core.messages import (
     AMENDED,
+    AUCTIONED,
     BUY,
     CANCELLED,
+    COMMAND,
     PREVENTED,
     REFUSED,
     REJECTED,
@@ -31,18 +41,21 @@ from matching.core.messages import (
     STATUS,
     TRADE,
     TRADING,
+    TRIGGERED,
+    WAITING,
     BookLike,
     Event,
 )
 
-TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX")
+TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "MARKET")
 MODES = ("CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT")
 SIDES = {"buys": BUY, "sells": SELL}
+SOURCES = {"LAST": messages.LAST, "REFERENCE": messages.REFERENCE}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of a table. `status` is the symbol's before the command."""
+    """One row of a table. `status`, `last`, `reference` and `range`: the symbol's before the command."""
 
     sentence: str
     when: str | list[str]
@@ -50,31 +63,50 @@ class Case:
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     status: str = TRADING
+    last: int = 0
+    reference: tuple[int, int] | None = None
+    range: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return self.sentence
 
     def holds_in(self, book: BookLike) -> None:
         """Play the case in this empty book and compare what it tells and what it holds."""
-        put_before(book, self.before)
-        if self.status != TRADING:
-            book.set_status(self.status)
-        book.events.clear()
-        for command in [self.when] if isinstance(self.when, str) else self.when:
+        self.prepare(book)
+        commands = [self.when] if isinstance(self.when, str) else self.when
+        for command in commands:
             give(book, command)
         assert [told(event) for event in book.events] == self.then
         assert standing(book) == [without_words(line) for line in self.after]
+        references = [command.split()[1:] for command in commands if command.startswith("reference ")]
+        assert book.status == next((event[1] for event in reversed(book.events) if event[0] == STATUS), self.status)
+        assert book.last == next((event[3] for event in reversed(book.events) if event[0] == TRADE), self.last)
+        assert book.reference == next((tuple(map(int, ticks)) for ticks in reversed(references)), self.reference)
         book.check()
+
+    def prepare(self, book: BookLike) -> None:
+        """Recover this empty book to what is before the command: the status first, so that nothing is cleared."""
+        if self.status != TRADING:
+            book.set_status(self.status)
+        book.last, book.reference = self.last, self.reference
+        if self.range is not None:
+            book.set_range(*self.range)
+        put_before(book, self.before)
+        book.events.clear()
 
 
 def put_before(book: BookLike, lines: list[str]) -> None:
-    """Fill an empty book with orders that already stand in their queues."""
+    """Fill an empty book with orders that already stand in their queues, and with stops that already wait."""
+    book.events.clear()
     for line in lines:
         order_id, account, verb, lots, _, price, *words = line.split()
         left, _, total = lots.partition("/")
-        time_in_force, prevention = choices(words)
-        book.restore(order_id, account, SIDES[verb], int(price), int(total or left), int(left), time_in_force, prevention)
-    assert standing(book) == [without_words(line) for line in lines], "the lines before are not in queue order, or restore is broken"
+        if "when" in words:
+            book.restore_stop(order_id, account, SIDES[verb], int(price), int(left), *conditional(words))
+        else:
+            book.restore(order_id, account, SIDES[verb], int(price), int(total or left), int(left), *choices(words))
+    assert book.events == [], "restoring tells something"
+    assert sorted(standing(book)) == sorted(without_words(line) for line in lines), "restoring is broken"
 
 
 def give(book: BookLike, command: str) -> None:
@@ -85,12 +117,18 @@ def give(book: BookLike, command: str) -> None:
             book.place(order_id, account, SIDES[side], int(price), int(lots), *choices(words))
         case "spend", [budget, "for", order_id, account, "up", "to", price, *words]:
             book.place_by_budget(order_id, account, int(price), int(budget), choices(words)[1])
+        case "stop", [order_id, account, side, lots, "@", price, *words]:
+            book.place_stop(order_id, account, SIDES[side], int(price), int(lots), *conditional(words))
         case "amend", [order_id, "to", total, "@", price]:
             book.amend(order_id, int(price), int(total))
         case "cancel", [order_id, reason]:
             book.cancel(order_id, reason)
         case "status", [status]:
             book.set_status(status)
+        case "reference", [low, high]:
+            book.set_reference(int(low), int(high))
+        case "range", [low, high]:
+            book.set_range(int(low), int(high))
         case _:
             raise AssertionError(f"no such command: {command}")
 
@@ -101,6 +139,13 @@ def choices(words: list[str]) -> tuple[int, int]:
     time_in_force = next((word for word in words if word in TIMES_IN_FORCE), "GTC")
     prevention = next((word for word in words if word in MODES), "CANCEL_NEWEST")
     return getattr(messages, time_in_force), getattr(messages, prevention)
+
+
+def conditional(words: list[str]) -> tuple[int, int, int, bool, int, bool]:
+    """Time in force, prevention mode, stop, whether it is rising, source, whether it acts: `IOC when LAST >= 102`."""
+    *before, when, source, direction, stop = words
+    assert when == "when" and direction in ("<=", ">="), words
+    return *choices([word for word in before if word != "DRIVEN"]), int(stop), direction == ">=", SOURCES[source], "DRIVEN" not in before
 
 
 def told(event: Event) -> str:
@@ -121,27 +166,53 @@ def told(event: Event) -> str:
             return f"{order_id} is amended to {left}/{total} @ {price} and {place}"
         case (kind, order_id, code) if kind == REFUSED:
             return f"{order_id} is refused: {code}"
-        case (kind, status, _) if kind == STATUS:
-            return f"status {status}"
+        case (kind, status, cause) if kind == STATUS:
+            return f"status {status}" if cause == COMMAND else f"status {status} by {cause}"
+        case (kind, order_id, stop) if kind == WAITING:
+            return f"{order_id} waits for {stop}"
+        case (kind, order_id, source, price) if kind == TRIGGERED:
+            return f"{order_id} is triggered by {source_name(source)} {price}"
+        case (kind, price, lots) if kind == AUCTIONED:
+            return f"auction: {lots} @ {price}"
         case _:
             raise AssertionError(f"no such event: {event}")
 
 
+def source_name(source: int) -> str:
+    """LAST or REFERENCE."""
+    return next(name for name, number in SOURCES.items() if number == source)
+
+
 def standing(book: BookLike) -> list[str]:
-    """The open orders in words, and on the way: that levels, length and membership say the same as the queues."""
+    """Open orders and waiting stops in words, and on the way: that levels, length and membership say the same."""
     lines = []
     for side, verb in ((BUY, "buys"), (SELL, "sells")):
+        queue = list(book.queue(side))
+        in_levels = sum(lots for _, lots in book.levels(side))
         levels: dict[int, int] = {}
-        for order_id, account, price, total, left in book.queue(side):
-            lines.append(f"{order_id} {account} {verb} {left if left == total else f'{left}/{total}'} @ {price}")
-            levels[price] = levels.get(price, 0) + left
+        for position, (order_id, account, price, total, left) in enumerate(queue):
+            collected = sum(entry[4] for entry in queue[position:]) > in_levels
+            lines.append(f"{order_id} {account} {verb} {left if left == total else f'{left}/{total}'} @ {price}{' MARKET' * collected}")
+            if not collected:
+                levels[price] = levels.get(price, 0) + left
             assert order_id in book
         assert list(book.levels(side)) == list(levels.items())
-        assert all(book.level(side, price) == lots for price, lots in levels.items())
+        assert all(book.level(side, price) == levels.get(price, 0) for price in {entry[2] for entry in queue})
+    for order_id, account, side, price, lots, stop, rising, source in book.waiting():
+        verb = "buys" if side == BUY else "sells"
+        direction = ">=" if rising else "<="
+        lines.append(f"{order_id} {account} {verb} {lots} @ {price} when {source_name(source)} {direction} {stop}")
+        assert order_id in book
     assert len(book) == len(lines)
     return lines
 
 
 def without_words(line: str) -> str:
-    """The part of an order's line that a book shows: neither time in force nor prevention mode."""
-    return " ".join(line.split()[:6])
+    """The part of an order's line that a book shows: no time in force but MARKET of a collected order, no prevention mode."""
+    words = line.split()
+    shown = words[:6]
+    if "when" in words:
+        shown += words[words.index("when") :]
+    elif "MARKET" in words:
+        shown.append("MARKET")
+    return " ".join(shown)

@@ -345,12 +345,12 @@ def test_the_status_decides_what_is_let_through(book: BookLike, case: Case) -> N
 def test_the_status_is_kept_and_told(book: BookLike, status: str) -> None:
     book.set_status(status)
     assert book.status == status
-    assert book.events == [("STATUS", status)]
+    assert book.events == [("STATUS", status, "COMMAND")]
 
 
 @pytest.mark.parametrize("status", [status for status in STATUSES if status != "DELISTED"])
 def test_no_status_but_delisted_touches_open_orders(book: BookLike, status: str) -> None:
     book.restore("b1", "ann", BUY, 100, 5, 3, 0, 0)
     book.set_status(status)
-    assert book.events == [("STATUS", status)]
+    assert book.events == [("STATUS", status, "COMMAND")]
     assert list(book.queue(BUY)) == [("b1", "ann", 100, 5, 3)]

@@ -19,3 +19,19 @@ REACTIONS: Final = {
     "trades": (("orders.tasks.update_market_data", 0.25),),
     "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
 }
+
+# Sinks by the names that the setting EVENT_SINKS gives them.
+SINKS: Final = {
+    "redis": "notifications.sinks.redis_streams.RedisStreams",
+    "nats": "notifications.sinks.jetstream.JetStream",
+    "kafka": "notifications.sinks.kafka.Kafka",
+}
+
+# Where brokers carry the events of a channel: topic of Kafka, subject of NATS. What follows the channel in a stream's name, an account's
+# number or a symbol, is the key under which order is kept.
+ADDRESSES: Final = {
+    "trades": ("trade.events", "trading.fills"),
+    "status": ("trade.events", "market.status.{symbol}"),
+    "user.orders": ("order.events", "orders.updates.{symbol}"),
+    "user.balances": ("order.events", "trading.positions"),
+}

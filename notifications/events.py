@@ -31,6 +31,11 @@ class Event:
     def event_id(self) -> str:
         return f"{self.stream}:{self.sequence}"
 
+    @property
+    def symbol(self) -> str:
+        """Of the market it is about, or of the order it tells of; empty when it is of none."""
+        return str(self.payload.get("order", self.payload).get("symbol", ""))
+
     def envelope(self) -> bytes:
         """JSON: `event_id, event_type, timestamp, trace_id, stream, sequence, payload`."""
         return orjson.dumps(
@@ -44,6 +49,12 @@ class Event:
                 "payload": self.payload,
             }
         )
+
+    @classmethod
+    def read(cls, envelope: bytes) -> "Event":
+        """An event as a consumer gets it. Raises: ValueError, KeyError."""
+        told = orjson.loads(envelope)
+        return cls(told["event_type"], told["stream"], told["sequence"], told["timestamp"], told["trace_id"], told["payload"])
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
-"""Background work of the outbox."""
+"""Background work of the outbox and of consumers."""
 
 import structlog
 from celery import shared_task
 
+from notifications import consumers
 from notifications.relay import Relay, Unavailable, drain_once
 
 log = structlog.get_logger(__name__)
@@ -19,3 +20,9 @@ def sweep_outbox() -> int:
     if swept:
         log.warning("outbox_swept", letters=swept)
     return swept
+
+
+@shared_task(name="notifications.tasks.purge_receipts")
+def purge_receipts() -> int:
+    """Forget which events were applied so long ago that nobody can deliver them again. Returns how many. Harmless to repeat."""
+    return consumers.purge_receipts()

@@ -7,6 +7,7 @@ from typing import Any
 from exchange_platform.settings import env
 from exchange_platform.settings.database import ENGINE_ROLE, TENANT_ROLE, database_settings, role_url
 from exchange_platform.settings.logs import configure_structlog, logging_settings
+from exchange_platform.subscriptions import SINKS
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 STACK_HOME = Path(env.text("STACK_HOME", str(BASE_DIR / "var"))).resolve()
@@ -173,8 +174,12 @@ SIMPLE_JWT: dict[str, Any] = {
     "UPDATE_LAST_LOGIN": False,
 }
 
-# Who keeps the events of the outbox (`notifications.sinks`).
-EVENT_SINKS: list[str] = ["notifications.sinks.RedisStreams"]
+# Who keeps the events of the outbox (`notifications.sinks`), by the names in `exchange_platform.subscriptions.SINKS`.
+EVENT_SINKS: list[str] = env.choices("EVENT_SINKS", SINKS, "redis")
+NATS_URL: str = env.text("NATS_URL", None if "nats" in EVENT_SINKS else "nats://127.0.0.1:4222")
+NATS_REPLICAS: int = env.whole_number("NATS_REPLICAS", 1)
+KAFKA_SERVERS: str = env.text("KAFKA_SERVERS", None if "kafka" in EVENT_SINKS else "127.0.0.1:9092")
+KAFKA_PROPERTIES: str = env.text("KAFKA_PROPERTIES", "")  # a file of more settings: TLS, SASL
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_RESULT_BACKEND = REDIS_URL
@@ -199,6 +204,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(STACK_HOME / "celery" / "beat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-reconciliation": {"task": "orders.tasks.run_reconciliation", "schedule": 300.0},
+    "purge-receipts": {"task": "notifications.tasks.purge_receipts", "schedule": 3600.0},
     "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
@@ -210,4 +216,6 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 LOG_LEVEL: str = env.text("LOG_LEVEL", "WARNING").upper()
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING: dict[str, Any] = logging_settings(LOG_LEVEL)
-configure_structlog(secrets=[SECRET_KEY, FIELD_ENCRYPTION_KEY, DATABASE_URL, ENGINE_DATABASE_URL, TENANT_DATABASE_URL, REDIS_URL])
+configure_structlog(
+    secrets=[SECRET_KEY, FIELD_ENCRYPTION_KEY, DATABASE_URL, ENGINE_DATABASE_URL, TENANT_DATABASE_URL, REDIS_URL, *NATS_URL.split(",")]
+)

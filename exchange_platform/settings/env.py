@@ -3,7 +3,7 @@
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 
 class BadEnvironment(SystemExit):
@@ -43,6 +43,14 @@ def flag(name: str, default: bool) -> bool:
 def names(name: str, default: str = "") -> list[str]:
     """A comma-separated list, in the order given, without empty entries."""
     return [part.strip() for part in text(name, default or ",").split(",") if part.strip()]
+
+
+def choices(name: str, allowed: Collection[str], default: str) -> list[str]:
+    """As `names`: at least one, each of them allowed and named once."""
+    chosen = names(name, default)
+    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(allowed):
+        raise BadEnvironment(name, f"must name some of {', '.join(sorted(allowed))}, each once and with commas between.")
+    return chosen
 
 
 def key_32_bytes(name: str) -> str:

@@ -80,6 +80,16 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "fee_account_id": FEES,
         "order_types": "{}",
     },
+    "notifications_deadletter": {
+        "outbox_id": 7,
+        "topic": "market",
+        "stream": "market.1",
+        "events": 1,
+        "payload": b"x",
+        "created_at": NOW,
+        "attempts": 10,
+        "error": "refused",
+    },
     "wallet_transfer": {
         "leg": 0,
         "kind": "DEPOSIT",

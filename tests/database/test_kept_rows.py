@@ -25,6 +25,7 @@ KEPT = {
     "markets_asset": ("id",),
     "markets_marketfeed": ("symbol_id",),
     "markets_symbol": ("id",),
+    "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
@@ -37,6 +38,7 @@ def kept(ground: Connection) -> Connection:
     insert(ground, "risk_position", account_id=ALICE)
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
+    insert(ground, "notifications_deadletter")
     return ground
 
 

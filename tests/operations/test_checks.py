@@ -80,7 +80,7 @@ def test_matching_that_does_not_keep_up(exchange: Exchange) -> None:
 
 
 LETTER = "(topic, stream, events, payload, created_at) VALUES ('t', 's', 3, '', clock_timestamp() - interval '{} s')"
-DEAD = """INSERT INTO notifications_deadletter (topic, stream, events, payload, created_at, attempts, error, settled_at)
+DEAD = """INSERT INTO notifications_deadletter (topic, stream, events, payload, created_at, attempts, error, settled_at, settled_by)
     VALUES ('t', 's', 1, '', now(), 10, 'e', {})"""
 
 
@@ -95,9 +95,9 @@ def test_the_outbox(connection: psycopg.Connection[Any]) -> None:
     connection.execute("UPDATE notifications_outbox SET created_at = created_at - interval '10 s'")
     assert checks.outbox(connection).status == "degraded"
     connection.execute("DELETE FROM notifications_outbox")
-    connection.execute(DEAD.format("now()").encode())
+    connection.execute(DEAD.format("now(), 'somebody'").encode())
     assert checks.outbox(connection).status == "healthy"
-    connection.execute(DEAD.format("NULL").encode())
+    connection.execute(DEAD.format("NULL, ''").encode())
     assert checks.outbox(connection).status == "degraded"
     assert readings.read(connection)["outbox_dead_letters"] == [((), 1.0)]
 

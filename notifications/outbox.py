@@ -17,6 +17,8 @@ ACCOUNT: Final = "account"  # topics
 MARKET: Final = "market"
 MARKET_DATA: Final = "market_data"
 
+AGAIN: Final = "again."  # before the stream of a dead letter that is sent again: its lane
+
 INSERT_SQL: Final = """
     INSERT INTO notifications_outbox (topic, stream, events, payload)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bytea[])"""

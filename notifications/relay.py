@@ -4,7 +4,9 @@ It runs as a thread of every Celery worker; an advisory lock lets one at a time 
 looks by itself now and then; when the thread is gone a task of Celery beat does its work (`notifications.tasks.sweep_outbox`).
 
 News that nobody can put into words, or that a sink refuses, is tried again ten times, with its stream waiting behind it, and then put
-aside as a dead letter. A sink or Redis that is away is not the news' fault: everything waits, and nothing is counted.
+aside as a dead letter, of which everything that is acceptable by itself has been published. A sink or Redis that is away is not the
+news' fault: everything waits, and nothing is counted. A dead letter that is sent again (`notifications.dead_letters`) has lost its place
+in the order, so it travels in a lane of its own and holds nobody up.
 """
 
 import asyncio
@@ -21,16 +23,15 @@ import redis
 import structlog
 from celery import current_app
 from channels.layers import get_channel_layer
-from django.conf import settings
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from exchange_platform.db import array, connect_direct
 from exchange_platform.subscriptions import REACTIONS, RENDERERS
 from notifications.channels import Message, feed_messages
-from notifications.events import Renderer, Words
-from notifications.outbox import unpack
-from notifications.sinks import Sink, SinkUnavailable
+from notifications.events import Event, Renderer, Words
+from notifications.outbox import AGAIN, unpack
+from notifications.sinks import WITHHELD, Sink, SinkUnavailable, make_sinks
 from notifications.wakeups import INBOX, OUTBOX, SETTLED, listen, wait
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ PACE_S: Final = 0.008  # not more rounds than live messages need
 LOOK_EVERY_S: Final = 0.25
 RETRY_LOCK_S: Final = 1.0
 UNAVAILABLE_WAIT_S: Final = 0.5
+LONGEST_UNAVAILABLE_WAIT_S: Final = 4.0
 PUBLISH_WITHIN_S: Final = 5.0
 MESSAGES_PER_SEND: Final = 200
 TRIES: Final = 10
@@ -62,8 +64,8 @@ RETRY_SQL: Final = """
 
 BURY_SQL: Final = """
     WITH gone AS (DELETE FROM notifications_outbox WHERE id = %s RETURNING *)
-    INSERT INTO notifications_deadletter (topic, stream, events, payload, created_at, attempts, error)
-    SELECT topic, stream, events, payload, created_at, attempts + 1, %s FROM gone"""
+    INSERT INTO notifications_deadletter (outbox_id, topic, stream, events, payload, created_at, attempts, error)
+    SELECT id, topic, %s, events, payload, created_at, attempts + 1, %s FROM gone"""
 
 
 class Unavailable(Exception):
@@ -71,12 +73,23 @@ class Unavailable(Exception):
 
 
 @dataclass(slots=True)
-class Letter:
+class WaitingLetter:
+    """A row of the outbox."""
+
     id: int
     topic: str
     stream: str
     payload: bytes
     attempts: int
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it is a dead letter sent again."""
+        return self.stream.startswith(AGAIN)
+
+    @property
+    def is_last_try(self) -> bool:
+        return self.attempts + 1 >= TRIES
 
 
 @dataclass(slots=True)
@@ -113,7 +126,7 @@ class Relay:
 
     def __init__(self, *, sinks: Sequence[Sink] | None = None, send_task: Callable[[str, str], None] = _send_task) -> None:
         self._renderers: dict[str, Renderer] = {topic: import_string(path) for topic, path in RENDERERS.items()}
-        self._sinks = [import_string(path)() for path in settings.EVENT_SINKS] if sinks is None else sinks
+        self._sinks = make_sinks() if sinks is None else sinks
         self._reactions = Reactions(send_task)
         self._stop = threading.Event()
 
@@ -132,6 +145,12 @@ class Relay:
                 log.exception("relay_failed")
             connections.close_all()
             self._stop.wait(UNAVAILABLE_WAIT_S)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the sinks' connections."""
+        for sink in self._sinks:
+            sink.close()
 
     def _serve(self) -> None:
         with (
@@ -146,15 +165,17 @@ class Relay:
             connection.commit()
             while not self._stop.is_set() and not try_lock(session):
                 self._stop.wait(RETRY_LOCK_S)
+            pause_s = UNAVAILABLE_WAIT_S
             while not self._stop.is_set():
                 began = time.monotonic()
                 try:
                     published = self.drain(connection, runner)
                 except Unavailable as error:
-                    connection.rollback()
-                    log.warning("relay_waits", error=str(error))
-                    self._stop.wait(UNAVAILABLE_WAIT_S)
+                    log.warning("relay_waits", error=str(error), pause_s=pause_s)
+                    self._stop.wait(pause_s)
+                    pause_s = min(pause_s * 2, LONGEST_UNAVAILABLE_WAIT_S)
                     continue
+                pause_s = UNAVAILABLE_WAIT_S
                 self._reactions.call(time.monotonic())
                 if published < LETTERS_PER_ROUND:
                     pause = PACE_S - (time.monotonic() - began)
@@ -166,15 +187,15 @@ class Relay:
     def drain(self, connection: psycopg.Connection[Any], runner: asyncio.Runner) -> int:
         """Publish what waits, at most `LETTERS_PER_ROUND` letters, and commit. Returns how many letters left the outbox.
 
-        Raises: Unavailable, with the transaction open and nothing removed; psycopg.Error.
+        Raises: Unavailable, with nothing removed; psycopg.Error.
         """
-        letters = [Letter(*row) for row in connection.execute(SELECT_SQL, [LETTERS_PER_ROUND], prepare=True)]
+        letters = [WaitingLetter(*row) for row in connection.execute(SELECT_SQL, [LETTERS_PER_ROUND], prepare=True)]
+        connection.rollback()  # nothing is held while others are waited for; the advisory lock keeps other relays out
         if not letters:
-            connection.commit()
             return 0
         words = self._in_words(letters)
-        failed: dict[str, tuple[Letter, str]] = {}  # by stream, the first only: the rest of the stream waits behind it
-        ready: list[tuple[Letter, Words]] = []
+        failed: dict[str, tuple[WaitingLetter, str]] = {}  # by stream, the first only: the rest of the stream waits behind it
+        ready: list[tuple[WaitingLetter, Words]] = []
         for letter in letters:
             if letter.stream in failed:
                 continue
@@ -184,12 +205,14 @@ class Relay:
             else:
                 ready.append((letter, told))
         runner.run(_publish_live([told for _, told in ready]))
-        refused = self._publish_to_sinks(ready)
+        # By lane: what is withheld behind a refused event must not be somebody else's.
+        refused = self._publish_to_sinks([event for letter, told in ready if not letter.is_again for event in told.events])
+        refused |= self._publish_to_sinks([event for letter, told in ready if letter.is_again for event in told.events])
         done = []
         for letter, told in ready:
             problems = [refused[event.event_id] for event in told.events if event.event_id in refused] if refused else []
             if problems and letter.stream not in failed:
-                failed[letter.stream] = (letter, problems[0])
+                failed[letter.stream] = (letter, self._last_try(told.events, refused) if letter.is_last_try else problems[0])
             elif letter.stream not in failed or failed[letter.stream][0].id > letter.id:
                 done.append(letter.id)
                 now = time.monotonic()
@@ -202,8 +225,8 @@ class Relay:
         connection.commit()
         return len(done)
 
-    def _in_words(self, letters: list[Letter]) -> dict[int, Words | Exception]:
-        by_topic: dict[str, list[Letter]] = {}
+    def _in_words(self, letters: list[WaitingLetter]) -> dict[int, Words | Exception]:
+        by_topic: dict[str, list[WaitingLetter]] = {}
         for letter in letters:
             by_topic.setdefault(letter.topic, []).append(letter)
         found: dict[int, Words | Exception] = {}
@@ -220,15 +243,29 @@ class Relay:
             found.update({letter.id: words for letter, words in zip(readable, told, strict=True)})
         return found
 
-    def _publish_to_sinks(self, ready: list[tuple[Letter, Words]]) -> dict[str, str]:
-        events = [event for _, told in ready for event in told.events]
+    def _last_try(self, events: Sequence[Event], refused: dict[str, str]) -> str:
+        """Publish what waits behind the refused events of a letter that is given up. Returns which were refused, and why.
+
+        Raises: Unavailable.
+        """
+        final = {event.event_id: refused[event.event_id] for event in events if refused.get(event.event_id, WITHHELD) != WITHHELD}
+        left = [event for event in events if refused.get(event.event_id) == WITHHELD]
+        while left:
+            answers = self._publish_to_sinks(left)
+            final |= {event_id: reason for event_id, reason in answers.items() if reason != WITHHELD}
+            left = [event for event in left if answers.get(event.event_id) == WITHHELD]
+        return "; ".join(f"{event_id}: {reason}" for event_id, reason in final.items())
+
+    def _publish_to_sinks(self, events: Sequence[Event]) -> dict[str, str]:
+        """What was not taken, by event id. Raises: Unavailable."""
         refused: dict[str, str] = {}
         if events:
             for sink in self._sinks:
                 try:
-                    refused |= sink.publish(events)
+                    answers = sink.publish(events)
                 except SinkUnavailable as error:
                     raise Unavailable(f"{type(sink).__name__}: {error}") from error
+                refused |= {event_id: reason for event_id, reason in answers.items() if reason != WITHHELD or event_id not in refused}
         return refused
 
 
@@ -257,10 +294,10 @@ async def _publish_live(words: list[Words]) -> None:
         raise Unavailable(f"channel layer: {error or type(error).__name__}") from error
 
 
-def _put_off(connection: psycopg.Connection[Any], letter: Letter, error: str) -> None:
+def _put_off(connection: psycopg.Connection[Any], letter: WaitingLetter, error: str) -> None:
     """Try again later, or never."""
-    if letter.attempts + 1 >= TRIES:
-        connection.execute(BURY_SQL, [letter.id, error[:500]])
+    if letter.is_last_try:
+        connection.execute(BURY_SQL, [letter.id, letter.stream.removeprefix(AGAIN), error[:500]])
         log.error("dead_letter", stream=letter.stream, topic=letter.topic, error=error)
         return
     pause = min(FIRST_BACK_OFF_S * 2**letter.attempts, LONGEST_BACK_OFF_S)
@@ -278,8 +315,11 @@ def drain_once(relay: Relay) -> int:
     ):
         if not try_lock(session):
             return 0
-        while some := relay.drain(connection, runner):
-            published += some
+        try:
+            while some := relay.drain(connection, runner):
+                published += some
+        finally:
+            relay.close()
     return published
 
 

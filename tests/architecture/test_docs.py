@@ -98,7 +98,7 @@ def variables_read() -> set[str]:
     found: set[str] = set()
     for path in (PROJECT / "exchange_platform").rglob("*.py"):
         text = path.read_text()
-        found.update(re.findall(r'env\.(?:text|whole_number|flag|names|key_32_bytes)\("([A-Z_]+)"', text))
+        found.update(re.findall(r'env\.(?:text|whole_number|flag|names|choices|key_32_bytes)\("([A-Z_]+)"', text))
         found.update(re.findall(r'environment(?:\.get\(|, )"([A-Z_]+)"', text))
         found.update(re.findall(r'environ(?:\.get\(|\.setdefault\(|\[)"([A-Z_]+)"', text))
     return found - {"PATH", "LC_ALL", "TZ"}

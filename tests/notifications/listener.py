@@ -70,6 +70,9 @@ class Collecting:
         self.events += [event for event in events if event.event_id not in refused]
         return refused
 
+    def close(self) -> None:
+        """It has no connection."""
+
 
 def words_of(rows: Sequence[tuple[str, bytes]]) -> list[Words]:
     """Letters (topic, payload) in words; none may fail."""

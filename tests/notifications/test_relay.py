@@ -18,7 +18,7 @@ from django.db import connections
 from notifications import relay as relay_module
 from notifications.channels import account_group, symbol_group
 from notifications.relay import TRIES, Relay, Unavailable, drain_once
-from notifications.sinks import RedisStreams
+from notifications.sinks.redis_streams import RedisStreams
 from orders import candles
 from tests.matching_worker.exchange import Exchange, Trader
 from tests.notifications.listener import Collecting, Listener

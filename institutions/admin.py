@@ -25,7 +25,7 @@ from exchange_platform.back_office.listing import (
     newest,
     whole_number,
 )
-from institutions import operations
+from institutions import dead_letters, operations
 from institutions.back_office import account_link, audit_table, changed, institution_link, offer_institutions, reach_of
 from institutions.models import Account, AccountKind, ApiKey, AuditEntry, Institution, Role, User
 
@@ -381,3 +381,6 @@ def find_clients(request: HttpRequest, text: str) -> list[Found]:
 
 
 add_finder(find_clients)
+
+
+dead_letters.register()

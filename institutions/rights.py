@@ -17,6 +17,7 @@ class Right(StrEnum):
     SYMBOL_STATUS = "symbol_status"
     CANCEL_ALL = "cancel_all"
     FREEZE = "freeze"  # accounts and institutions
+    DEAD_LETTERS = "dead_letters"  # send again, put aside
     EDIT_MARKETS = "edit_markets"  # assets, symbols and their rules
     EDIT_CLIENTS = "edit_clients"  # institutions, accounts, people
     EDIT_LIMITS = "edit_limits"
@@ -28,7 +29,7 @@ _READ: Final = frozenset({Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUD
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.SUPERUSER: frozenset(Right),
     Role.COMPLIANCE: _READ,
-    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE},
+    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS},
     Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),

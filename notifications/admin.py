@@ -87,6 +87,12 @@ class OutboxAdmin(NewsReader):
         return f"News {row.pk} on {row.stream}"
 
 
+def state_of(row: DeadLetter) -> str:
+    if row.settled_at is None:
+        return "failing"
+    return "put_aside" if row.sent_again_as is None else "sent_again"
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(NewsReader):
     empty = "No news has been given up. A letter comes here after ten tries and stays until somebody settles it."
@@ -97,7 +103,7 @@ class DeadLetterAdmin(NewsReader):
         Column("Topic", lambda row: row.topic),
         Column("Stream", lambda row: row.stream),
         Column("Events", lambda row: row.events, numeric=True),
-        Column("State", lambda row: show.badge("settled" if row.settled_at else "failing")),
+        Column("State", lambda row: show.badge(state_of(row))),
         Column("Error", lambda row: row.error[:80]),
     )
 
@@ -116,10 +122,23 @@ class DeadLetterAdmin(NewsReader):
             ("Given up (UTC)", show.moment(row.failed_at)),
             ("Tries", row.attempts),
             ("Error", row.error),
+            ("State", show.badge(state_of(row))),
             ("Settled (UTC)", show.moment(row.settled_at)),
             ("Settled by", row.settled_by or show.NOTHING),
+            ("Sent again as", self._sent_again(request, row)),
         ]
         return [Facts("News", about), Facts("What became of it", end)]
 
     def title_of(self, row: DeadLetter) -> str:
         return f"Dead letter {row.pk}"
+
+    def _sent_again(self, request: HttpRequest, row: DeadLetter) -> object:
+        """What became of it: it waits, it is back, or it has been published."""
+        if row.sent_again_as is None:
+            return show.NOTHING
+        if Outbox.objects.filter(pk=row.sent_again_as).exists():
+            return show.link(show.url_of("notifications.outbox", row.sent_again_as), f"news {row.sent_again_as}, waiting")
+        back = self.rows(request).filter(outbox_id=row.sent_again_as).first()
+        if back is not None:
+            return show.link(show.url_of("notifications.deadletter", back.pk), f"dead letter {back.pk}: it failed again")
+        return f"news {row.sent_again_as}, published"

@@ -1,31 +1,29 @@
 """Kafka: topics and keys as `exchange_platform.subscriptions.ADDRESSES` says; the broker's operators make topics and their retention.
 
-The producer is idempotent and waits for all replicas. It never gives up by itself: whether a batch has arrived is decided here, for
-all of it, after `ANSWER_WITHIN_S`; a producer that has not delivered by then is thrown away with what it holds, since a message that
-timed out alone would let later ones of its key overtake it.
+The producer is idempotent and waits for all replicas. Events go out in waves of at most one request per partition, so nothing that
+stands behind a refused request has left yet. The producer never gives up by itself: whether a wave has arrived is decided here, for all of
+it, after `ANSWER_WITHIN_S`; a producer that has not delivered by then is thrown away with what it holds, since a message that timed
+out alone would let later ones of its key overtake it.
 """
 
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 from django.conf import settings
 
 from notifications.events import Event
 from notifications.sinks import ANSWER_WITHIN_S, LARGEST_EVENT_BYTES, Parcel, SinkUnavailable, Sorting
 
-LARGEST_MESSAGE_BYTES: Final = 1_000_000
+REQUEST_BYTES: Final = 1_000_000
+RECORD_BYTES: Final = 200  # key and frame of a record, generously
+WAVE_AT_MOST: Final = 2_000
 
 _FOR_GOOD: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
-_UNTOLD: Final = KafkaError._FAIL
-
-log = structlog.get_logger(__name__)
 
 
 class Kafka:
@@ -40,87 +38,70 @@ class Kafka:
     def publish(self, events: Sequence[Event]) -> dict[str, str]:
         """Raises: SinkUnavailable."""
         sorting = Sorting()
-        parcels = sorting.parcels(events, largest_bytes=LARGEST_EVENT_BYTES)
         try:
-            missing = self._send_all(parcels)
-            if missing:
-                self._send_one_by_one(missing, sorting)
-        except KafkaException as error:  # of a producer that cannot even be made
-            self.close()
-            raise SinkUnavailable(str(error)) from error
+            for wave in _waves(sorting.parcels(events, largest_bytes=LARGEST_EVENT_BYTES)):
+                going = [parcel for parcel in wave if not sorting.is_withheld(parcel)]
+                reports = self._deliver(going)
+                missing = [parcel for parcel, problem in zip(going, reports, strict=True) if problem is not None]
+                for parcel in missing:  # one by one, to see which of them is refused itself
+                    if sorting.is_withheld(parcel):
+                        continue
+                    [problem] = self._deliver([parcel])
+                    if problem is not None and problem.code() in _FOR_GOOD:
+                        sorting.refuse(parcel, problem.str())
+                    elif problem is not None:
+                        raise SinkUnavailable(problem.str())
         except SinkUnavailable:
             self.close()
             raise
         return sorting.refused
 
     def close(self) -> None:
+        """What the producer still holds will be told again; it must not come late."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            _throw_away(producer)
+            with contextlib.suppress(Exception):  # what it has met it may raise again
+                producer.purge()
+                producer.flush(0)
 
-    def _send_all(self, parcels: Sequence[Parcel]) -> list[Parcel]:
-        """Returns those that were not taken since one among them is not acceptable. Raises: SinkUnavailable, KafkaException."""
-        if self._producer is None:
-            # After a refusal this producer sends nothing more, so what stands behind the refused one cannot overtake it.
-            self._producer = self._make_producer({"enable.gapless.guarantee": "true"})
-        reports = self._deliver(self._producer, parcels)
-        return [parcel for number, parcel in enumerate(parcels) if reports.get(number, _UNTOLD) is not None]
-
-    def _send_one_by_one(self, parcels: Sequence[Parcel], sorting: Sorting) -> None:
-        """To see which of them is refused itself. Raises: SinkUnavailable, KafkaException."""
-        self.close()
-        producer = self._make_producer({})
-        try:
-            for parcel in parcels:
-                if sorting.is_withheld(parcel):
-                    continue
-                problem = self._deliver(producer, [parcel]).get(0, _UNTOLD)
-                if problem in _FOR_GOOD:
-                    sorting.refuse(parcel, KafkaError(problem).str())
-                elif problem is not None:
-                    raise SinkUnavailable(KafkaError(problem).str())
-        finally:
-            _throw_away(producer)
-
-    def _deliver(self, producer: Producer, parcels: Sequence[Parcel]) -> dict[int, int | None]:
-        """What became of each, by its number: the code of its error, None when it has arrived. Raises: SinkUnavailable."""
-        reports: dict[int, int | None] = {}
+    def _deliver(self, parcels: Sequence[Parcel]) -> list[KafkaError | None]:
+        """What became of each: None when it has arrived. Raises: SinkUnavailable, when that is not known of all of them."""
+        reports: list[KafkaError | None] = [None] * len(parcels)
 
         def note(number: int, error: KafkaError | None, _: Message) -> None:
-            reports[number] = None if error is None else error.code()
+            reports[number] = error
 
-        deadline = time.monotonic() + ANSWER_WITHIN_S
         try:
+            if self._producer is None:
+                self._producer = self._make_producer()
             for number, parcel in enumerate(parcels):
-                _produce(producer, parcel, partial(note, number), deadline)
-            waiting = producer.flush(max(0.0, deadline - time.monotonic()))
-        except SinkUnavailable:
-            raise
+                topic, _, key = parcel.address
+                self._producer.produce(topic, key=key.encode(), value=parcel.body, on_delivery=partial(note, number))
+            waiting = self._producer.flush(ANSWER_WITHIN_S)
         except Exception as error:
-            # A producer that has met a fatal error raises it out of whichever call comes next, in the middle of its reports, and what
-            # arrives here is what the interpreter makes of callbacks that run over it. Whatever was not reported is sent again.
-            log.warning("kafka_producer_failed", error=repr(error))
-            return reports
+            # A producer that has met a fatal error raises it out of whichever call comes next, reports included, and what arrives here is
+            # what the interpreter makes of callbacks that run over it.
+            raise SinkUnavailable(f"the producer failed: {error}") from error
         if waiting:
-            raise SinkUnavailable(f"{waiting} of {len(parcels)} events were not acknowledged; {self._trouble or 'no error told'}")
+            raise SinkUnavailable(f"{waiting} of {len(parcels)} events were not acknowledged; {self._trouble or 'no error was told'}")
         return reports
 
-    def _make_producer(self, more: dict[str, str]) -> Producer:
+    def _make_producer(self) -> Producer:
         self._trouble = ""
         return Producer(
             {
                 "client.id": "exchange-relay",
                 "compression.type": "lz4",
-                "linger.ms": 2,
                 "partitioner": "murmur2_random",  # as Java's clients, so that both find a key in the same partition
                 "reconnect.backoff.max.ms": 1_000,
                 **self._options,
-                **more,
                 "bootstrap.servers": self._servers,
                 "acks": "all",
                 "enable.idempotence": True,
                 "message.timeout.ms": 0,
-                "message.max.bytes": LARGEST_MESSAGE_BYTES,
+                "message.max.bytes": REQUEST_BYTES,
+                "batch.size": REQUEST_BYTES,
+                "linger.ms": 1_000,  # a wave is sent when it is complete: `flush` does not wait for this
                 "error_cb": self._note_trouble,
                 "logger": logging.getLogger("librdkafka"),
                 "log_level": 3,  # errors
@@ -131,23 +112,19 @@ class Kafka:
         self._trouble = error.str()
 
 
-def _produce(producer: Producer, parcel: Parcel, note: Callable[[KafkaError | None, Message], None], deadline: float) -> None:
-    """Raises: SinkUnavailable, when the producer's queue stays full; KafkaException."""
-    while True:
-        try:
-            producer.produce(parcel.address.topic, key=parcel.address.key.encode(), value=parcel.body, on_delivery=note)
-            return
-        except BufferError:
-            if time.monotonic() > deadline:
-                raise SinkUnavailable("the producer's queue is full") from None
-            producer.poll(0.05)
-
-
-def _throw_away(producer: Producer) -> None:
-    """What it still holds will be told again; it must not come late."""
-    with contextlib.suppress(Exception):  # it may have met a fatal error, which it raises again
-        producer.purge()
-        producer.flush(0)
+def _waves(parcels: Sequence[Parcel]) -> Iterator[list[Parcel]]:
+    """In order, and each small enough for one request, wherever its events go."""
+    wave: list[Parcel] = []
+    size = 0
+    for parcel in parcels:
+        more = len(parcel.body) + RECORD_BYTES
+        if wave and (size + more > REQUEST_BYTES or len(wave) == WAVE_AT_MOST):
+            yield wave
+            wave, size = [], 0
+        wave.append(parcel)
+        size += more
+    if wave:
+        yield wave
 
 
 def read_properties(path: str) -> dict[str, str]:

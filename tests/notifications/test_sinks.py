@@ -1,6 +1,7 @@
 """Each sink against its real broker: nothing is missing and nothing overtakes within a key; what is refused holds up nobody."""
 
 import asyncio
+import random
 import subprocess
 import sys
 import threading
@@ -321,6 +322,17 @@ def test_a_batch_that_kafka_refuses_is_sorted_out_one_by_one(kafka_cluster: Kafk
     assert once_each(sequences(kafka_cluster.kept())["trades.A/B"]) == [1, 2, 3, 4, 5, 6]
 
 
+def test_what_stands_behind_a_refused_batch_of_kafka_does_not_overtake_it(kafka_cluster: KafkaBroker) -> None:
+    sink = make_sink("kafka", kafka_cluster.address)
+    assert sink.publish([event_of("trades.A/B", 1)]) == {}
+    kafka_cluster.refuse_next_batch(KafkaError.MSG_SIZE_TOO_LARGE)
+    noise = random.Random(1)
+    events = [replace(event_of("trades.A/B", n), payload={"symbol": "A/B", "noise": noise.randbytes(100_000).hex()}) for n in range(2, 16)]
+    assert sink.publish(events) == {}  # several requests, as large as they are
+    sink.close()
+    assert once_each(sequences(kafka_cluster.kept())["trades.A/B"]) == list(range(1, 16))
+
+
 def test_an_event_that_kafka_refuses_by_itself_is_refused(kafka_cluster: KafkaBroker) -> None:
     sink = make_sink("kafka", kafka_cluster.address)
     sink.publish([event_of("trades.A/B", 1)])
@@ -334,7 +346,6 @@ def test_an_event_that_kafka_refuses_by_itself_is_refused(kafka_cluster: KafkaBr
 
 def test_what_kafka_may_take_later_is_no_refusal(kafka_cluster: KafkaBroker) -> None:
     sink = make_sink("kafka", kafka_cluster.address)
-    kafka_cluster.refuse_next_batch(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     kafka_cluster.refuse_next_batch(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(SinkUnavailable, match="authorization"):
         sink.publish([event_of("trades.A/B", 1)])

@@ -101,6 +101,34 @@ def test_delivered_to_many_at_once_each_is_applied_once() -> None:
     assert arrivals.count(Arrival.FIRST) == 1
 
 
+def test_the_next_event_waits_for_the_one_before_that_is_being_applied() -> None:
+    deliver(1)
+    begun, go_on = threading.Event(), threading.Event()
+    arrivals: dict[int, Arrival] = {}
+
+    def slowly(event: Event, arrival: Arrival) -> None:
+        begun.set()
+        go_on.wait(10)
+        effect(event, arrival)
+
+    def consume(sequence: int) -> None:
+        try:
+            arrivals[sequence] = apply_once(consumer="one", event=event(sequence), effect=slowly if sequence == 2 else effect)
+        finally:
+            connections.close_all()
+
+    second, third = (threading.Thread(target=consume, args=[n]) for n in (2, 3))
+    second.start()
+    assert begun.wait(10)
+    third.start()
+    third.join(0.5)
+    assert arrivals == {}
+    go_on.set()
+    second.join()
+    third.join()
+    assert arrivals == {2: Arrival.NEXT, 3: Arrival.NEXT}
+
+
 def test_outside_a_transaction_nothing_is_received() -> None:
     with pytest.raises(RuntimeError):
         consumers.receive(consumer="one", event=event(1))

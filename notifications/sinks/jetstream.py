@@ -53,12 +53,16 @@ class JetStream:
         try:
             self._call(self._publish(events, sorting))
         except (NatsError, OSError, TimeoutError) as error:
-            self._drop_link()
+            self.close()
             raise SinkUnavailable(str(error) or type(error).__name__) from error
         return sorting.refused
 
     def close(self) -> None:
-        self._drop_link()
+        """The loop ends with the connection: a server that does not read keeps the client from closing, the end of its loop does not."""
+        link, self._link = self._link, None
+        if link is not None:
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                self._call(link.close())
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._loop = None
@@ -84,12 +88,6 @@ class JetStream:
             async with asyncio.timeout(OPEN_WITHIN_S):
                 self._link = await _Link.open(self._url, self._replicas)
         return self._link
-
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            with contextlib.suppress(NatsError, OSError, TimeoutError):
-                self._call(link.close())
 
     def _call(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         if self._loop is None:
@@ -129,6 +127,9 @@ class _Link:
                 max_reconnect_attempts=1,  # per server of the list
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_WITHIN_S,
+                # Room for all that a call sends: without it `publish` waits for a stopped server for ever, uncancellable.
+                flusher_queue_size=4 * IN_FLIGHT,
+                pending_size=IN_FLIGHT * LARGEST_EVENT_BYTES,
                 error_cb=_say_nothing,
                 closed_cb=link._break,
                 disconnected_cb=link._break,
@@ -176,7 +177,9 @@ class _Link:
         return [self._answers[number] for number in range(len(parcels))]
 
     async def close(self) -> None:
-        await self._client.close()
+        """Raises: TimeoutError, when the server does not read what is left."""
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            await self._client.close()
 
     async def _hear(self, message: Msg) -> None:
         _, call, number = message.subject.rsplit(".", 2)

@@ -299,6 +299,20 @@ def test_jetstream_keeps_events_for_thirty_days_unless_its_operators_say_otherwi
     assert sequences(nats_server.kept()) == {"trades.A/B": [1, 2], "trades.C/D": [1]}
 
 
+@pytest.mark.slow
+def test_a_nats_server_that_has_stopped_reading_hangs_nobody(nats_server: NatsBroker) -> None:
+    sink = make_sink("nats", nats_server.address)
+    sink.publish([event_of("trades.A/B", 1)])
+    events = [event_of("trades.A/B", n, 20_000) for n in range(2, 1_500)]  # more than sockets and buffers hold
+    nats_server.freeze()
+    with pytest.raises(SinkUnavailable):
+        sink.publish(events)
+    nats_server.thaw()
+    assert sink.publish(events) == {}
+    sink.close()
+    assert once_each(sequences(nats_server.kept())["trades.A/B"]) == list(range(1, 1_500))
+
+
 def test_what_jetstream_does_not_keep_is_an_outage_and_no_refusal(nats_server: NatsBroker) -> None:
     import nats
 

@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,15 @@ class Served:
 
     def come_back(self) -> None:
         self.start()
+
+    def freeze(self) -> None:
+        """It keeps its connections and reads no more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self.go_down()

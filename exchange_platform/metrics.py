@@ -44,6 +44,9 @@ stop_slippage_ratio = Histogram(
 )
 reference_price_age_seconds = Reading("reference_price_age_seconds", "Age of the reference price", ["symbol"])
 ledger_breaks_open = Gauge("ledger_breaks_open", "Disagreements found by the last reconciliation", mode="mostrecent")
+command_log_breaks_open = Gauge(
+    "command_log_breaks_open", "Missing or changed entries found by the last verification of all command logs", mode="mostrecent"
+)
 
 # -- risk
 

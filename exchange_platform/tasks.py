@@ -3,12 +3,11 @@
 from functools import lru_cache
 from typing import Final
 
-import psycopg
 import redis
 from celery import shared_task
 from django.conf import settings
 
-MONTHS_AHEAD = 2
+from exchange_platform import partitions
 
 # The mark of a heartbeat fades after three missed ones. Its presence needs no clock that two machines would have to share.
 HEARTBEAT_KEY: Final = "exchange:workers:heartbeat"
@@ -28,11 +27,6 @@ def leave_heartbeat() -> None:
 
 @shared_task(name="exchange_platform.tasks.ensure_partitions")
 def ensure_partitions() -> int:
-    """Make missing partitions as the maintenance login. Returns how many were made.
-
-    Raises: psycopg.errors.LockNotAvailable, when a table was locked for 2 s; nothing is made then, the next run tries again.
-    """
-    with psycopg.connect(settings.DATABASE_URL, application_name="partitions", connect_timeout=5) as connection:
-        row = connection.execute("SELECT exchange_ensure_partitions(%s)", [MONTHS_AHEAD]).fetchone()
-        assert row is not None
-        return int(row[0])
+    """Make missing partitions as the maintenance login. Returns how many were made. Raises: as `partitions.ensure`."""
+    with partitions.maintenance() as connection:
+        return partitions.ensure(connection)

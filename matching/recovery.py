@@ -1,7 +1,8 @@
 """Starting is recovering: books are rebuilt from PostgreSQL, which is the truth.
 
-Open orders are loaded in queue order; the state hash of what was built must be the checkpoint's, and the checkpoint must be where
-the command log ends. Anything else is refused: a worker that starts on a book it cannot explain would make it worse.
+Open orders are loaded in queue order; the state hash of what was built must be the checkpoint's, and the command log since its last
+anchor must be whole and end where the checkpoint is. Anything else is refused: a worker that starts on a book it cannot explain
+would make it worse.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from markets.units import MARKET_SELECT, Market, neighbours, remember, to_units
 from matching.core.conditions import Conditions, Rules
 from matching.core.messages import MARKET, MAX_TICKS
 from matching.engine import ENGINE, SymbolEngine
-from orders import commands
+from orders import command_log, commands
 from orders.settlement import EMPTY_CHAIN, OrderRecord, SymbolProgress, Terms
 from risk.positions import Position
 
@@ -36,9 +37,6 @@ CHECKPOINTS_SQL: Final = """
     SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
            last_traded_at
     FROM orders_checkpoint WHERE shard_id = %s ORDER BY symbol_id"""
-
-LOG_END_SQL: Final = """
-    SELECT last_sequence, chain FROM orders_commandlog WHERE symbol_id = %s ORDER BY first_sequence DESC LIMIT 1"""
 
 # Whole ticks and lots are exact quotients, so the casts do not round.
 OPEN_SQL: Final = """
@@ -77,10 +75,13 @@ def add_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None
 
 
 def load_shard(connection: Connection[Any], *, shard: int, renew: Callable[[], None] = lambda: None) -> dict[int, SymbolEngine]:
-    """Every symbol of the shard, rebuilt; `renew` is called after each. Raises: RecoveryRefused, psycopg.Error."""
+    """Every symbol of the shard, rebuilt; `renew` is called after each, and while a long log is verified.
+
+    Raises: RecoveryRefused, psycopg.Error.
+    """
     engines: dict[int, SymbolEngine] = {}
     for row in connection.execute(CHECKPOINTS_SQL, [shard]).fetchall():
-        engines[row[0]] = load_symbol(connection, row)
+        engines[row[0]] = load_symbol(connection, row, renew)
         renew()
     return engines
 
@@ -103,7 +104,7 @@ def adoptions(connection: Connection[Any], engines: Mapping[int, SymbolEngine]) 
     return found
 
 
-def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> SymbolEngine:
+def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...], renew: Callable[[], None] = lambda: None) -> SymbolEngine:
     """One symbol from its checkpoint row (CHECKPOINTS_SQL). Raises: RecoveryRefused, psycopg.Error."""
     (symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, stored, last_price,
      last_traded_at) = checkpoint  # fmt: skip
@@ -128,7 +129,7 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> Sym
     for account_id, lots, cost, realised in connection.execute(POSITIONS_SQL, [market.lot, symbol_id]):
         scale = market.quote_scale
         progress.positions[account_id] = Position(lots, to_units(cost, scale), to_units(realised, scale))
-    _check_log_end(connection, progress)
+    _check_log(connection, progress, renew)
     engine = SymbolEngine(progress)
     found = 0
     shared: dict[Any, Any] = {}
@@ -147,14 +148,13 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...]) -> Sym
     return engine
 
 
-def _check_log_end(connection: Connection[Any], progress: SymbolProgress) -> None:
-    row = connection.execute(LOG_END_SQL, [progress.market.id]).fetchone()
-    end, chain = (0, EMPTY_CHAIN) if row is None else (row[0], bytes(row[1]))
-    if (end, chain) != (progress.sequence, progress.chain):
+def _check_log(connection: Connection[Any], progress: SymbolProgress, renew: Callable[[], None]) -> None:
+    """The command log since its last anchor, entry by entry, to the checkpoint."""
+    verified = command_log.verify(connection, symbol_id=progress.market.id, renew=renew)
+    if verified.breaks:
         raise RecoveryRefused(
-            f"{progress.market.name}: the command log ends at sequence {end}, the checkpoint is at {progress.sequence}"
-            + ("" if end != progress.sequence else ", with another hash chain")
-            + ". Rows of orders_commandlog are missing or changed."
+            f"{progress.market.name}: {verified.breaks[0].sentence}. Run `manage.py verify_command_log`, which names all "
+            f"{len(verified.breaks)}; rows of orders_commandlog are missing or changed."
         )
 
 

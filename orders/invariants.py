@@ -1,8 +1,12 @@
 """What must agree with what, each as one set-based query that finds the rows which do not. `orders.reconcile` runs them.
 
 Every query reads whole tables once, joins by hash and yields (table, key, expected, found, sentence) per broken row. It takes
-the parameters `terminal` (statuses that end an order) and `life` (all statuses in the order of a life). No query calls a
-function of this project: what they recompute (holds, fees, hashes) is written a second time on purpose.
+the parameters `terminal` (statuses that end an order), `life` (all statuses in the order of a life) and `horizon` (the first id
+that is in no closed month). No query calls a function of this project: what they recompute (holds, fees, hashes) is written a
+second time on purpose.
+
+What was before the horizon counts as it was carried forward, whether its rows have left yet or not, so a partition may be detached
+between any two statements.
 """
 
 from dataclasses import dataclass
@@ -24,9 +28,12 @@ SUMS = Check(
     """
     WITH flow AS MATERIALIZED (
         SELECT account_id, asset_id, sum(amount) AS amount FROM (
-            SELECT credit_account_id AS account_id, asset_id, sum(amount) AS amount FROM wallet_transfer GROUP BY 1, 2
+            SELECT credit_account_id AS account_id, asset_id, sum(amount) AS amount FROM wallet_transfer
+            WHERE id >= %(horizon)s GROUP BY 1, 2
             UNION ALL
-            SELECT debit_account_id, asset_id, -sum(amount) FROM wallet_transfer GROUP BY 1, 2) AS side
+            SELECT debit_account_id, asset_id, -sum(amount) FROM wallet_transfer WHERE id >= %(horizon)s GROUP BY 1, 2
+            UNION ALL
+            SELECT account_id, asset_id, sum(amount) FROM wallet_carriedsum GROUP BY 1, 2) AS side
         GROUP BY account_id, asset_id
     ), moved AS (
         SELECT flow.asset_id, sum(flow.amount) FILTER (WHERE a.kind = 'CUSTOMER') AS customers,
@@ -54,9 +61,12 @@ BALANCES = Check(
     """
     WITH flow AS (
         SELECT account_id, asset_id, sum(amount) AS amount FROM (
-            SELECT credit_account_id AS account_id, asset_id, sum(amount) AS amount FROM wallet_transfer GROUP BY 1, 2
+            SELECT credit_account_id AS account_id, asset_id, sum(amount) AS amount FROM wallet_transfer
+            WHERE id >= %(horizon)s GROUP BY 1, 2
             UNION ALL
-            SELECT debit_account_id, asset_id, -sum(amount) FROM wallet_transfer GROUP BY 1, 2) AS side
+            SELECT debit_account_id, asset_id, -sum(amount) FROM wallet_transfer WHERE id >= %(horizon)s GROUP BY 1, 2
+            UNION ALL
+            SELECT account_id, asset_id, sum(amount) FROM wallet_carriedsum GROUP BY 1, 2) AS side
         GROUP BY account_id, asset_id
     ), customers AS (
         SELECT flow.* FROM flow LEFT JOIN institutions_account a ON a.id = flow.account_id WHERE a.kind = 'CUSTOMER' OR a.id IS NULL
@@ -123,14 +133,16 @@ FILLS = Check(
     WITH done AS (
         SELECT order_id, sum(quantity) AS quantity, sum(quote) AS quote, sum(fee) AS fee FROM (
             SELECT maker_order_id AS order_id, quantity, price * quantity AS quote, maker_fee AS fee FROM orders_trade
+            WHERE id >= %(horizon)s
             UNION ALL
-            SELECT taker_order_id, quantity, price * quantity, taker_fee FROM orders_trade) AS side
+            SELECT taker_order_id, quantity, price * quantity, taker_fee FROM orders_trade WHERE id >= %(horizon)s) AS side
         GROUP BY order_id
     ), wrong AS (
         SELECT o.id, coalesce(d.quantity, 0) AS quantity, coalesce(d.quote, 0) AS quote, coalesce(d.fee, 0) AS fee,
                o.filled_quantity, o.filled_quote, o.fee AS order_fee
         FROM orders_order o LEFT JOIN done d ON d.order_id = o.id
-        WHERE o.filled_quantity <> coalesce(d.quantity, 0) OR o.filled_quote <> coalesce(d.quote, 0) OR o.fee <> coalesce(d.fee, 0)
+        WHERE o.id >= %(horizon)s AND (o.filled_quantity <> coalesce(d.quantity, 0) OR o.filled_quote <> coalesce(d.quote, 0)
+                                       OR o.fee <> coalesce(d.fee, 0))
     )
     SELECT 'orders_order', format('id=%%s', id), trim_scale(v.expected)::text, trim_scale(v.found)::text,
            format('order %%s: its trades give %%s %%s, it says %%s', id, v.field, trim_scale(v.expected), trim_scale(v.found))
@@ -182,7 +194,7 @@ PARTIES = Check(
     ) AS v (field, order_id, expected, found)
     WHERE ((m.account_id, m.symbol_id, k.account_id, k.symbol_id, k.side)
                IS DISTINCT FROM (t.maker_account_id, t.symbol_id, t.taker_account_id, t.symbol_id, t.taker_side) OR m.side = k.side)
-      AND v.expected <> v.found
+      AND v.expected <> v.found AND NOT (v.expected = 'no such order' AND v.order_id < %(horizon)s)
     """,
 )
 
@@ -228,7 +240,7 @@ TRADE_TRANSFERS = Check(
                CASE t.taker_side WHEN 'BUY' THEN t.maker_fee ELSE t.taker_fee END AS seller_fee,
                CASE WHEN t.in_auction OR t.taker_side = 'BUY' THEN 'TAKER_FEE' ELSE 'MAKER_FEE' END AS buyer_fee_kind,
                CASE WHEN t.in_auction OR t.taker_side = 'SELL' THEN 'TAKER_FEE' ELSE 'MAKER_FEE' END AS seller_fee_kind
-        FROM orders_trade t JOIN markets_symbol s ON s.id = t.symbol_id
+        FROM orders_trade t JOIN markets_symbol s ON s.id = t.symbol_id WHERE t.id >= %(horizon)s
     ), expected AS (
         SELECT id, 0::smallint AS leg, 'TRADE' AS kind, base_id AS asset_id, seller AS debit, buyer AS credit, quantity AS amount FROM trade
         UNION ALL SELECT id, 1, 'TRADE', quote_id, buyer, seller, quote FROM trade
@@ -238,7 +250,7 @@ TRADE_TRANSFERS = Check(
                          CASE WHEN seller_fee > 0 THEN fee_account_id ELSE seller END, abs(seller_fee) FROM trade WHERE seller_fee <> 0
     ), found AS (
         SELECT id, leg, kind, asset_id, debit_account_id AS debit, credit_account_id AS credit, amount FROM wallet_transfer
-        WHERE kind IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE')
+        WHERE kind IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE') AND id >= %(horizon)s
     ), wrong AS (
         SELECT id, leg,
                CASE WHEN e.kind IS NULL THEN 'no transfer' ELSE format('%%s of %%s %%s from %%s to %%s', e.kind, trim_scale(e.amount),
@@ -262,7 +274,7 @@ TRANSITIONS = Check(
     WITH step AS (
         SELECT order_id, sequence, from_status, to_status,
                lag(to_status) OVER life AS before, lead(to_status) OVER life IS NULL AS is_last
-        FROM orders_transition
+        FROM orders_transition WHERE order_id >= %(horizon)s
         WINDOW life AS (PARTITION BY order_id ORDER BY sequence, array_position(%(life)s, to_status::text))
     )
     SELECT 'orders_transition', format('order_id=%%s sequence=%%s to_status=%%s', order_id, sequence, to_status),
@@ -276,7 +288,8 @@ TRANSITIONS = Check(
            format('order %%s: its history ends %%s, the order is %%s', coalesce(o.id, s.order_id),
                   coalesce('as ' || s.to_status || ' at sequence ' || s.sequence, 'nowhere'),
                   coalesce(o.status || ' at sequence ' || o.sequence, 'not there'))
-    FROM (SELECT * FROM step WHERE is_last) AS s FULL JOIN orders_order o ON o.id = s.order_id
+    FROM (SELECT * FROM step WHERE is_last) AS s
+    FULL JOIN (SELECT * FROM orders_order WHERE id >= %(horizon)s) AS o ON o.id = s.order_id
     WHERE s.to_status IS DISTINCT FROM o.status OR s.sequence > o.sequence
     """,
 )
@@ -354,11 +367,19 @@ TRADE_NUMBERS = Check(
     "trade-numbers",
     "each symbol's trades: numbered from 1 without a gap, in engine sequence, up to the checkpoint",
     """
-    WITH numbered AS (
-        SELECT id, symbol_id, number, sequence, lag(number) OVER w AS number_before, lag(sequence) OVER w AS sequence_before
-        FROM orders_trade WINDOW w AS (PARTITION BY symbol_id ORDER BY number, id)
+    WITH carried AS (
+        SELECT symbol_id, max(number) AS number, max(sequence) AS sequence FROM orders_carriedtrade GROUP BY symbol_id
+    ), numbered AS (
+        SELECT t.id, symbol_id, t.number, t.sequence, coalesce(lag(t.number) OVER w, c.number) AS number_before,
+               coalesce(lag(t.sequence) OVER w, c.sequence) AS sequence_before
+        FROM orders_trade t LEFT JOIN carried c USING (symbol_id) WHERE t.id >= %(horizon)s
+        WINDOW w AS (PARTITION BY symbol_id ORDER BY t.number, t.id)
     ), reached AS (
-        SELECT symbol_id, max(number) AS number, max(sequence) AS sequence FROM orders_trade GROUP BY symbol_id
+        SELECT symbol_id, max(number) AS number, max(sequence) AS sequence FROM (
+            SELECT symbol_id, number, sequence FROM orders_trade WHERE id >= %(horizon)s
+            UNION ALL
+            SELECT symbol_id, number, sequence FROM carried) AS part
+        GROUP BY symbol_id
     )
     SELECT 'orders_trade', format('id=%%s', id), (coalesce(number_before, 0) + 1)::text, number::text,
            format('trade %%s of symbol %%s is number %%s after number %%s', id, symbol_id, number, coalesce(number_before, 0))
@@ -384,14 +405,24 @@ TRADE_NUMBERS = Check(
 
 COMMAND_LOG = Check(
     "command-log",
-    "each symbol's command log: no command missing, every hash recomputed, its end is the checkpoint",
+    "each symbol's command log, as far as it has not left: no command missing, every hash recomputed, its end is the checkpoint",
     """
-    WITH entry AS MATERIALIZED (
-        SELECT symbol_id, first_sequence, last_sequence, settled_at, chain, state_hash,
-               coalesce(lag(last_sequence) OVER w, 0) + 1 AS expected_first,
-               sha256(coalesce(lag(chain) OVER w, sha256(''::bytea)) || payload) AS expected_chain,
-               lead(first_sequence) OVER w IS NULL AS is_last
-        FROM orders_commandlog WINDOW w AS (PARTITION BY symbol_id ORDER BY first_sequence, settled_at)
+    WITH start AS (
+        SELECT DISTINCT ON (symbol_id) symbol_id, sequence, chain, state_hash FROM orders_anchor WHERE kind = 'DETACHED'
+        ORDER BY symbol_id, sequence DESC
+    ), entry AS MATERIALIZED (
+        SELECT symbol_id, l.first_sequence, l.last_sequence, l.settled_at, l.chain, l.state_hash,
+               coalesce(lag(l.last_sequence) OVER w, a.sequence, 0) + 1 AS expected_first,
+               sha256(coalesce(lag(l.chain) OVER w, a.chain, sha256(''::bytea)) || convert_to(concat_ws(
+                   '|', symbol_id, l.first_sequence, l.last_sequence, l.epoch, l.stamp_ms, l.state_hash, ''), 'UTF8') || l.payload
+               ) AS expected_chain,
+               lead(l.first_sequence) OVER w IS NULL AS is_last
+        FROM orders_commandlog l LEFT JOIN start a USING (symbol_id) WHERE l.first_sequence > coalesce(a.sequence, 0)
+        WINDOW w AS (PARTITION BY symbol_id ORDER BY l.first_sequence, l.settled_at)
+    ), log_end AS (
+        SELECT symbol_id, last_sequence, chain, state_hash FROM entry WHERE is_last
+        UNION ALL
+        SELECT symbol_id, sequence, chain, state_hash FROM start WHERE symbol_id NOT IN (SELECT symbol_id FROM entry)
     )
     SELECT 'orders_commandlog', format('symbol_id=%%s first_sequence=%%s settled_at=%%s', symbol_id, first_sequence, settled_at),
            format('first_sequence %%s', expected_first), format('first_sequence %%s', first_sequence),
@@ -400,14 +431,14 @@ COMMAND_LOG = Check(
     UNION ALL
     SELECT 'orders_commandlog', format('symbol_id=%%s first_sequence=%%s settled_at=%%s', symbol_id, first_sequence, settled_at),
            encode(expected_chain, 'hex'), encode(chain, 'hex'),
-           format('commands %%s to %%s of symbol %%s: their hash does not follow from the one before and the payload', first_sequence,
+           format('commands %%s to %%s of symbol %%s: their hash does not follow from the one before and the entry', first_sequence,
                   last_sequence, symbol_id)
     FROM entry WHERE chain <> expected_chain
     UNION ALL
     SELECT 'orders_checkpoint', format('symbol_id=%%s', coalesce(c.symbol_id, e.symbol_id)), v.expected, coalesce(v.found, 'no row'),
            format('symbol %%s: its command log ends with %%s %%s, its checkpoint says %%s', coalesce(c.symbol_id, e.symbol_id), v.field,
                   v.expected, coalesce(v.found, 'nothing'))
-    FROM (SELECT * FROM entry WHERE is_last) AS e FULL JOIN orders_checkpoint c USING (symbol_id)
+    FROM log_end AS e FULL JOIN orders_checkpoint c USING (symbol_id)
     CROSS JOIN LATERAL (VALUES
         ('sequence', coalesce(e.last_sequence, 0)::text, c.sequence::text),
         ('chain', encode(coalesce(e.chain, sha256(''::bytea)), 'hex'), encode(c.chain, 'hex')),
@@ -447,7 +478,7 @@ KEYS = Check(
                 ELSE format('order %%s of account %%s has no key for its client_order_id %%s', o.id, o.account_id, o.client_order_id) END
     FROM orders_order o FULL JOIN orders_orderkey k
         ON k.order_id = o.id AND k.account_id = o.account_id AND k.client_order_id = o.client_order_id
-    WHERE o.id IS NULL OR k.order_id IS NULL
+    WHERE (o.id IS NULL AND k.order_id >= %(horizon)s) OR k.order_id IS NULL
     """,
 )
 

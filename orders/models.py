@@ -244,3 +244,87 @@ class BookLevel(models.Model):
     side = models.CharField(max_length=4)
     price = Amount()
     quantity = Amount()
+
+
+class Anchor(models.Model):
+    """A point of a symbol's command log up to which it was verified. Append-only; the database holds it against the log's row.
+
+    VERIFIED: written every so many commands, so that a start has little to verify. DETACHED: where what is left of the log begins,
+    since the entries before it have left; written by maintenance. `payload`: what the engine was at that point, where it is known.
+    """
+
+    class Kind(models.TextChoices):
+        VERIFIED = "VERIFIED"
+        DETACHED = "DETACHED"
+
+    pk = models.CompositePrimaryKey("symbol_id", "sequence", "kind")
+    symbol_id = models.IntegerField()
+    sequence = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    chain = models.BinaryField()
+    state_hash = models.DecimalField(max_digits=20, decimal_places=0)
+    stamp_ms = models.BigIntegerField()
+    trade_number = models.BigIntegerField()
+    payload = models.BinaryField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=["VERIFIED", "DETACHED"]), name="anchor_kind_known"),
+            models.CheckConstraint(condition=Q(sequence__gt=0, trade_number__gte=0), name="anchor_sane"),
+        ]
+
+
+class ClosedMonth(models.Model):
+    """A month of history that is over for good: its orders have ended, its sums are carried forward, its partitions may leave.
+
+    Counts rows by table. Append-only, without a gap from the first to the last; written by maintenance.
+    """
+
+    month = models.DateField(primary_key=True)
+    orders = models.BigIntegerField()
+    transitions = models.BigIntegerField()
+    trades = models.BigIntegerField()
+    transfers = models.BigIntegerField()
+    closed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(month__day=1), name="closed_month_begins"),
+            models.CheckConstraint(
+                condition=Q(orders__gte=0, transitions__gte=0, trades__gte=0, transfers__gte=0), name="closed_counts_not_negative"
+            ),
+        ]
+
+
+class CarriedTrade(models.Model):
+    """The last trade of a symbol in a closed month: `number` and engine `sequence` from which the next month goes on."""
+
+    pk = models.CompositePrimaryKey("month", "symbol_id")
+    month = models.DateField()
+    symbol_id = models.IntegerField()
+    number = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(number__gt=0, sequence__gt=0), name="carried_trade_sane"),
+            models.CheckConstraint(condition=Q(month__day=1), name="carried_trade_month_begins"),
+        ]
+
+
+class ArchivedPartition(models.Model):
+    """A partition that was detached and is kept, whole, as a table of this name in the schema `archive`."""
+
+    name = models.CharField(max_length=63, primary_key=True)
+    parent = models.CharField(max_length=63)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    rows = models.BigIntegerField()
+    detached_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(ends_at__gt=models.F("starts_at")), name="archived_partition_lasts"),
+            models.CheckConstraint(condition=Q(rows__gte=0), name="archived_rows_not_negative"),
+        ]

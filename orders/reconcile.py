@@ -33,6 +33,11 @@ PREPARATION: Final = """
            set_config('max_parallel_workers_per_gather', '0', true), set_config('statement_timeout', '600s', true)
 """
 
+HORIZON: Final = """
+    SELECT coalesce(exchange_uuid_from((max(month) + interval '1 month') AT TIME ZONE 'UTC'), '00000000-0000-0000-0000-000000000000')
+    FROM orders_closedmonth
+"""
+
 ROWS: Final = """
     SELECT (SELECT count(*) FROM wallet_transfer), (SELECT count(*) FROM wallet_balance), (SELECT count(*) FROM orders_order),
            (SELECT count(*) FROM orders_trade), (SELECT count(*) FROM orders_transition), (SELECT count(*) FROM orders_commandlog)
@@ -109,10 +114,11 @@ def reconcile(*, connection: psycopg.Connection[Any] | None = None) -> Report:
         cursor.execute(PREPARATION)
         started_at = _one_row(cursor, "SELECT clock_timestamp()")[0]
         rows = dict(zip(ROW_NAMES, _one_row(cursor, ROWS), strict=True))
+        parameters = {**PARAMETERS, "horizon": _one_row(cursor, HORIZON)[0]}
         outcomes: list[Outcome] = []
         breaks: list[Break] = []
         for check in CHECKS:
-            outcome, found = _run(cursor, check)
+            outcome, found = _run(cursor, check, parameters)
             outcomes.append(outcome)
             breaks += found
     report = Report(started_at, timedelta(seconds=time.perf_counter() - started), rows, tuple(outcomes), tuple(breaks))
@@ -120,9 +126,9 @@ def reconcile(*, connection: psycopg.Connection[Any] | None = None) -> Report:
     return report
 
 
-def _run(cursor: psycopg.Cursor[Any], check: Check) -> tuple[Outcome, list[Break]]:
+def _run(cursor: psycopg.Cursor[Any], check: Check, parameters: dict[str, Any]) -> tuple[Outcome, list[Break]]:
     started = time.perf_counter()
-    cursor.execute(check.sql.encode(), PARAMETERS)
+    cursor.execute(check.sql.encode(), parameters)
     breaks = [Break(check.name, *row) for row in cursor.fetchmany(NAMED_AT_MOST)]
     return Outcome(check.name, check.compares, cursor.rowcount, timedelta(seconds=time.perf_counter() - started)), breaks
 

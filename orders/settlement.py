@@ -24,6 +24,7 @@ from notifications import outbox
 from notifications.outbox import AccountNews, FeedPosition, Letter
 from notifications.wakeups import NOTIFY_SQL, SETTLED
 from orders import commands, news
+from orders.chain import chain_after
 from orders.lifecycle import TERMINAL
 from risk.positions import Position
 
@@ -452,7 +453,10 @@ def _write_history(run: Run, batch: SymbolBatch, epoch: int) -> None:
         run(INSERT_STATUSES_SQL, [progress.market.id, at, *columns(told)])
         run(SET_STATUS_SQL, [progress.status, progress.market.id, progress.status])
     payload = commands.pack(batch.log)
-    progress.chain = sha256(progress.chain + payload).digest()
+    progress.chain = chain_after(
+        progress.chain, symbol_id=progress.market.id, first_sequence=batch.first_sequence, last_sequence=progress.sequence, epoch=epoch,
+        stamp_ms=batch.stamp_ms, state_hash=progress.state_hash, payload=payload,
+    )  # fmt: skip
     run(INSERT_LOG_SQL, [
         progress.market.id, batch.first_sequence, progress.sequence, epoch, batch.stamp_ms, payload, progress.chain,
         progress.state_hash,

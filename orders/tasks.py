@@ -6,7 +6,10 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from orders import candles
+from exchange_platform import metrics
+from exchange_platform.db import connect_direct
+from orders import candles, command_log, retention
+from orders.command_log import Verified
 from orders.reconcile import reconcile
 
 logger = structlog.get_logger(__name__)
@@ -83,3 +86,50 @@ def update_all_market_data() -> int:
         )
         behind = [row[0] for row in cursor.fetchall()]
     return sum(candles.update(symbol_id=symbol_id) for symbol_id in behind)
+
+
+@shared_task(name="orders.tasks.anchor_command_logs")
+def anchor_command_logs() -> int:
+    """Verify the command logs that have grown and anchor them, so that a start has little to verify. Returns how many breaks it found.
+
+    Harmless to repeat. Raises: psycopg.Error.
+    """
+    with connect_direct(name="command-log", autocommit=True) as direct:
+        return _log_breaks(command_log.anchor_grown(direct))
+
+
+@shared_task(name="orders.tasks.verify_command_logs")
+def verify_command_logs() -> int:
+    """Verify every command log from its beginning and log each break at error level. Returns how many there are.
+
+    Harmless to repeat. Raises: psycopg.Error.
+    """
+    with connect_direct(name="command-log", autocommit=True) as direct:
+        breaks = _log_breaks([
+            command_log.verify(direct, symbol_id=symbol_id, since_anchor=False) for symbol_id, _ in command_log.symbols(direct)
+        ])  # fmt: skip
+    metrics.command_log_breaks_open.set(breaks)
+    return breaks
+
+
+def _log_breaks(logs: list[Verified]) -> int:
+    breaks = [found for verified in logs for found in verified.breaks]
+    for found in breaks[:LOGGED_AT_MOST]:
+        logger.error("command_log_broken", sentence=found.sentence)
+    logger.info("command_logs_verified", logs=len(logs), entries=sum(verified.entries for verified in logs), breaks=len(breaks))
+    return len(breaks)
+
+
+@shared_task(name="orders.tasks.retire_history")
+def retire_history() -> int:
+    """Let old months leave (`orders.retention.retire`) and log each step. Returns how many were done.
+
+    What must wait is a warning and is tried again by the next run. Harmless to repeat. Raises: psycopg.Error, ValueError.
+    """
+    steps = retention.retire()
+    for step in steps:
+        if step.waits:
+            logger.warning("history_waits", what=step.what, subject=step.subject, reason=step.waits)
+        else:
+            logger.info("history_left", what=step.what, subject=step.subject)
+    return sum(not step.waits for step in steps)

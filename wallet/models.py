@@ -77,3 +77,25 @@ class TransferKey(models.Model):
     key = models.CharField(max_length=120)
     fingerprint = models.BinaryField()
     transfer_id = models.UUIDField()
+
+
+class CarriedSum(models.Model):
+    """What the transfers of a closed month come to: `amount` is what the account received of the asset less what it gave.
+
+    Append-only, written by maintenance when the month is closed; with it balances stay explained after the transfers have left.
+    """
+
+    pk = models.CompositePrimaryKey("month", "account_id", "asset_id")
+    month = models.DateField()
+    account_id = models.BigIntegerField()
+    asset_id = models.SmallIntegerField()
+    amount = Amount()
+    transfers = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            # NaN compares greater than every number, so an upper bound refuses it too.
+            models.CheckConstraint(condition=Q(amount__gt=-(10**20), amount__lt=10**20), name="carried_amount_sane"),
+            models.CheckConstraint(condition=Q(transfers__gt=0), name="carried_has_transfers"),
+            models.CheckConstraint(condition=Q(month__day=1), name="carried_month_begins"),
+        ]

@@ -141,11 +141,21 @@ def transfers_by_ids(*, institution_id: int | None, ids: Iterable[UUID]) -> list
 
 
 def house_balance(*, account_id: int, asset_id: int) -> Decimal:
-    """The sum of a house account's transfers of one asset (it has no balance row). Reads the whole ledger: for reports only."""
+    """The sum of a house account's transfers of one asset (it has no balance row), those of closed months as they were carried forward.
+
+    Reads the whole ledger: for reports only.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT coalesce(sum(CASE WHEN credit_account_id = %(account)s THEN amount ELSE -amount END), 0) FROM wallet_transfer
-               WHERE %(account)s IN (debit_account_id, credit_account_id) AND asset_id = %(asset)s""",
+            """WITH horizon AS (
+                   SELECT coalesce(exchange_uuid_from((max(month) + interval '1 month') AT TIME ZONE 'UTC'),
+                                   '00000000-0000-0000-0000-000000000000') AS id FROM wallet_carriedsum)
+               SELECT coalesce(sum(amount), 0) FROM (
+                   SELECT CASE WHEN credit_account_id = %(account)s THEN amount ELSE -amount END AS amount FROM wallet_transfer
+                   WHERE %(account)s IN (debit_account_id, credit_account_id) AND asset_id = %(asset)s
+                     AND id >= (SELECT id FROM horizon)
+                   UNION ALL
+                   SELECT amount FROM wallet_carriedsum WHERE account_id = %(account)s AND asset_id = %(asset)s) AS part""",
             {"account": account_id, "asset": asset_id},
         )
         row = cursor.fetchone()

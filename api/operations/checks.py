@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import redis
@@ -12,6 +13,7 @@ from redis.retry import Retry
 
 from api.operations.probes import Database
 from api.operations.readings import CONNECTIONS_SQL, OUTBOX_SQL
+from exchange_platform.partitions import MADE_UNTIL_SQL
 from exchange_platform.tasks import HEARTBEAT_KEY
 
 HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
@@ -19,6 +21,7 @@ HEALTHY, DEGRADED, UNHEALTHY = "healthy", "degraded", "unhealthy"
 WITHIN_S: Final = 2.0
 OUTBOX_LAG_LIMIT_S: Final = 10.0
 CONNECTIONS_LIMIT: Final = 0.95
+PARTITIONS_MARGIN: Final = timedelta(days=31)  # two months and more are made ahead; without a partition nothing can be written
 WAITING_LIMIT: Final = 10_000  # half of what makes intake refuse with OVERLOADED
 
 # Every shard that has a symbol to serve, and whether somebody owns it at present.
@@ -65,6 +68,15 @@ def outbox(connection: Connection[Any]) -> Finding:
     return Finding(DEGRADED if dead or lag_s > OUTBOX_LAG_LIMIT_S else HEALTHY, told)
 
 
+def partitions(connection: Connection[Any]) -> Finding:
+    until = (connection.execute(MADE_UNTIL_SQL).fetchone() or (None,))[0]
+    if until is None:
+        return Finding(DEGRADED, "a table has no partitions")
+    left = until.replace(tzinfo=UTC) - datetime.now(UTC)
+    told = f"made until {until:%Y-%m-%d}"
+    return Finding(DEGRADED if left < PARTITIONS_MARGIN else HEALTHY, told)
+
+
 def redis_answers(client: redis.Redis) -> Finding:
     client.ping()
     return Finding(HEALTHY, "answers")
@@ -98,6 +110,7 @@ def all_checks() -> dict[str, Callable[[], Finding] | Finding]:
         "redis": of_redis(redis_answers),
         "matching": of_database(matching),
         "outbox": of_database(outbox),
+        "partitions": of_database(partitions),
         "venue": NOT_CONFIGURED,
         "price_feed": NOT_CONFIGURED,
         "workers": of_redis(workers),

@@ -20,6 +20,10 @@ ALLOWED_HOSTS: list[str] = env.names("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]
 PRIVATE_NETWORKS = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10"
 INTERNAL_NETWORKS: list[str] = env.names("INTERNAL_NETWORKS", PRIVATE_NETWORKS)
 
+# After this time history leaves its tables for the archive, whole months at a time (orders.retention). The audit trail stays for good.
+HISTORY_KEPT_MONTHS: int = env.whole_number("HISTORY_KEPT_MONTHS", 60)
+COMMAND_LOG_KEPT_DAYS: int = env.whole_number("COMMAND_LOG_KEPT_DAYS", 90)
+
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",
     "exchange_platform.back_office.apps.BackOfficeConfig",
@@ -211,6 +215,9 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
+    "retire-history": {"task": "orders.tasks.retire_history", "schedule": 21600.0},
+    "anchor-command-logs": {"task": "orders.tasks.anchor_command_logs", "schedule": 60.0, "options": {"expires": 60}},
+    "verify-command-logs": {"task": "orders.tasks.verify_command_logs", "schedule": 86400.0},
 }
 
 LOG_LEVEL: str = env.text("LOG_LEVEL", "WARNING").upper()

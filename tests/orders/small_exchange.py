@@ -2,8 +2,9 @@
 
 from decimal import Decimal
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
+from orders.chain import chain_after
 from tests.database.rows import (
     ALICE,
     BOB,
@@ -23,8 +24,12 @@ FIRST_TRADE, SECOND_TRADE, DEPOSIT_OF_ALICE, DEPOSIT_OF_BOB, AMEND = (order_id(n
 QUIET_MARKET: Final = MARKET + 1
 
 CHAIN_0 = sha256(b"").digest()
-CHAIN_1 = sha256(CHAIN_0 + b"commands 1 to 4").digest()
-CHAIN_2 = sha256(CHAIN_1 + b"commands 5 to 7").digest()
+LOG: Final[list[dict[str, Any]]] = [
+    {"first_sequence": 1, "last_sequence": 4, "stamp_ms": 1_000, "payload": b"commands 1 to 4", "state_hash": 41},
+    {"first_sequence": 5, "last_sequence": 7, "stamp_ms": 2_000, "payload": b"commands 5 to 7", "state_hash": 42},
+]
+CHAIN_1 = chain_after(CHAIN_0, symbol_id=MARKET, epoch=1, **LOG[0])
+CHAIN_2 = chain_after(CHAIN_1, symbol_id=MARKET, epoch=1, **LOG[1])
 
 
 def write(connection: Connection) -> None:
@@ -231,8 +236,8 @@ def _engine(connection: Connection) -> None:
     insert(
         connection,
         "orders_commandlog",
-        {"first_sequence": 1, "last_sequence": 4, "payload": b"commands 1 to 4", "chain": CHAIN_1, "state_hash": 41},
-        {"first_sequence": 5, "last_sequence": 7, "payload": b"commands 5 to 7", "chain": CHAIN_2, "state_hash": 42},
+        {**LOG[0], "chain": CHAIN_1},
+        {**LOG[1], "chain": CHAIN_2},
     )
     insert(connection, "orders_checkpoint", sequence=7, trade_number=2, chain=CHAIN_2, state_hash=42)
     insert(connection, "orders_checkpoint", symbol_id=QUIET_MARKET, chain=CHAIN_0)

@@ -348,8 +348,16 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     ),
     (
         "a command was rewritten together with its hash",
-        "UPDATE orders_commandlog SET payload = 'x', chain = sha256(sha256('') || 'x') WHERE first_sequence = 1",
+        f"""UPDATE orders_commandlog SET payload = 'x', chain = sha256(sha256('') || '{MARKET}|1|4|1|1000|41|x'::bytea)
+            WHERE first_sequence = 1""",
         {"command-log": {THIS_LOG + "5"}},
+    ),
+    ("a stamp was rewritten", "UPDATE orders_commandlog SET stamp_ms = 5 WHERE first_sequence = 5", {"command-log": {THIS_LOG + "5"}}),
+    ("an epoch was rewritten", "UPDATE orders_commandlog SET epoch = 5 WHERE first_sequence = 1", {"command-log": {THIS_LOG + "1"}}),
+    (
+        "a state hash was rewritten",
+        "UPDATE orders_commandlog SET state_hash = 40 WHERE first_sequence = 1",
+        {"command-log": {THIS_LOG + "1"}},
     ),
     ("the first commands are gone", "DELETE FROM orders_commandlog WHERE first_sequence = 1", {"command-log": {THIS_LOG + "5"}}),
     ("the last commands are gone", "DELETE FROM orders_commandlog WHERE first_sequence = 5", {"command-log": {CHECKPOINT}}),
@@ -357,7 +365,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     (
         "a command is missing between two settlements",
         "UPDATE orders_commandlog SET last_sequence = 3 WHERE first_sequence = 1",
-        {"command-log": {THIS_LOG + "5"}},
+        {"command-log": {THIS_LOG + "1", THIS_LOG + "5"}},
     ),
     (
         "the checkpoint is ahead of the log",
@@ -521,11 +529,11 @@ def test_what_is_committed_meanwhile_is_not_in_its_snapshot(committed: str, monk
     run = module._run
     ran: list[str] = []
 
-    def run_and_break(cursor: Any, check: Check) -> Any:
+    def run_and_break(cursor: Any, check: Check, parameters: dict[str, Any]) -> Any:
         if not ran:
             break_it(committed)
         ran.append(check.name)
-        return run(cursor, check)
+        return run(cursor, check, parameters)
 
     monkeypatch.setattr(module, "_run", run_and_break)
     assert reconcile().is_clean
@@ -544,10 +552,10 @@ def test_trading_and_reconciling_do_not_wait_for_each_other(committed: str, monk
     paused, go_on = threading.Event(), threading.Event()
     run = module._run
 
-    def run_slowly(cursor: Any, check: Check) -> Any:
+    def run_slowly(cursor: Any, check: Check, parameters: dict[str, Any]) -> Any:
         paused.set()
         assert go_on.wait(30)
-        return run(cursor, check)
+        return run(cursor, check, parameters)
 
     monkeypatch.setattr(module, "_run", run_slowly)
     reports: list[Report] = []
@@ -572,7 +580,7 @@ def test_partitions_are_made_and_trading_goes_on_beside_it(committed: str, monke
     run = module._run
     made: list[int] = []
 
-    def run_beside_partitions(cursor: Any, check: Check) -> Any:
+    def run_beside_partitions(cursor: Any, check: Check, parameters: dict[str, Any]) -> Any:
         if not made:
             with psycopg.connect(committed) as maintenance, psycopg.connect(committed) as trading:
                 maintenance.execute("SET lock_timeout = '500ms'")
@@ -582,7 +590,7 @@ def test_partitions_are_made_and_trading_goes_on_beside_it(committed: str, monke
                 trading.execute("SET lock_timeout = '500ms'")
                 insert(trading, "wallet_transfer", id=order_id(104))
                 trading.rollback()
-        return run(cursor, check)
+        return run(cursor, check, parameters)
 
     monkeypatch.setattr(module, "_run", run_beside_partitions)
     assert reconcile().is_clean

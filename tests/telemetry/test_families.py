@@ -26,7 +26,7 @@ STRATEGY_CONTRACT = """strategy_signals_total{strategy,symbol,side} strategy_err
     order_latency_microseconds fills_received_total{strategy,symbol,side} position_updates_total{strategy,symbol}
     current_positions{strategy,symbol} risk_checks_total{type,result} risk_violations_total{type,strategy} active_strategies
     plugin_reloads_total{result} signal_queue_size processing_time_microseconds{component}""".split()
-BEYOND = {"http_responses_total", "postgresql_connections", "postgresql_connections_limit"}
+BEYOND = {"command_log_breaks_open", "http_responses_total", "postgresql_connections", "postgresql_connections_limit"}
 
 
 def contract() -> dict[str, tuple[str, ...]]:

@@ -37,6 +37,15 @@ MADE_UNTIL_SQL: Final = """
         GROUP BY p.partrelid) AS made"""
 
 
+# Waited long enough; or another partition of the table is still on its way out, and a table lets go of one at a time.
+NOT_NOW: Final = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+)
+
+
 class StillRead(Exception):
     """Somebody still reads the partition, or works on its table: it goes another time."""
 
@@ -123,7 +132,7 @@ def detach(connection: Connection[Any], partition: Partition) -> None:
     connection.execute(f"SET statement_timeout = '{4 * DETACH_WAITS_S}s'")
     try:
         connection.execute(statement)
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected) as problem:
+    except NOT_NOW as problem:
         raise StillRead(f"{partition.name}: {str(problem).partition(chr(10))[0]}") from problem
     finally:
         connection.execute("RESET statement_timeout")

@@ -28,6 +28,7 @@ from exchange_platform.back_office.listing import (
 )
 from exchange_platform.back_office.panels import add_panel
 from exchange_platform.back_office.site import add_page
+from exchange_platform.partitions import ARCHIVE
 from institutions.back_office import account_link, accounts_asked, institution_link, offer_institutions
 from institutions.models import Account
 from markets.models import Symbol
@@ -35,7 +36,7 @@ from markets.units import market_by_id, market_by_name
 from orders import operations
 from orders.ledger_page import Transfers, ids_named, legs_table, lines, transfer_page, transfers_in_reach
 from orders.lifecycle import LEGAL_MOVES, OPEN_STATUSES, Status
-from orders.models import Amend, Checkpoint, Order, Shard, Trade, Transition
+from orders.models import Amend, Anchor, ArchivedPartition, Checkpoint, CommandLog, Order, Shard, Trade, Transition
 from orders.presentation import fixed
 from orders.queries import OPEN
 from orders.rows import OrderRow, TradeRow, order_link, order_rows, party, rows_of_trades, symbol_link, trade_link, trade_rows
@@ -358,6 +359,60 @@ class MatchingAdmin(Reader):
 
     def title_of(self, row: Checkpoint) -> str:
         return f"Matching of {market_by_id(row.pk).name}"
+
+
+@admin.register(ArchivedPartition)
+class ArchiveAdmin(Reader):
+    read_right = "read_platform"
+    alias = "default"
+    plural = "Archive"
+    empty = "Nothing has left yet. History leaves after years, the command log after months; `manage.py partitions` says what is due."
+    columns = (
+        Column("Partition", lambda row: show.link(show.url_of("orders.archivedpartition", row.pk), row.pk)),
+        Column("Table", lambda row: row.parent),
+        Column("From (UTC)", lambda row: show.moment(row.starts_at)),
+        Column("To (UTC)", lambda row: show.moment(row.ends_at)),
+        Column("Rows", lambda row: row.rows, numeric=True),
+        Column("Detached (UTC)", lambda row: show.moment(row.detached_at)),
+    )
+
+    def find(self, request: HttpRequest, question: dict[str, Any]) -> Listed:
+        rows = self.rows(request)
+        if "q" in question:
+            rows = rows.filter(parent__contains=question["q"].lower())
+        before = question.get("before")
+        if before and before.isprintable():
+            rows = rows.filter(pk__lt=before)
+        return newest(rows, None)
+
+    def load(self, request: HttpRequest, object_id: str) -> Any:
+        return self.rows(request).filter(pk=object_id).first() if object_id.isprintable() else None
+
+    def facts(self, request: HttpRequest, row: ArchivedPartition) -> Sequence[Facts]:
+        about = [
+            ("Table", row.parent),
+            ("From (UTC)", show.moment(row.starts_at)),
+            ("To (UTC)", show.moment(row.ends_at)),
+            ("Rows", row.rows),
+            ("Detached (UTC)", show.moment(row.detached_at)),
+            ("Kept as", show.code(f"{ARCHIVE}.{row.pk}")),
+        ]
+        return [Facts("Partition", about)]
+
+    def tables(self, request: HttpRequest, row: ArchivedPartition) -> Sequence[Table]:
+        """Of a month of the command log: where each symbol's log went on."""
+        if row.parent != CommandLog._meta.db_table:
+            return []
+        anchors = Anchor.objects.filter(kind=Anchor.Kind.DETACHED).order_by("symbol_id", "sequence")[:MANY]
+        rows = [
+            [symbol_link(market_by_id(a.symbol_id)), a.sequence, a.trade_number, show.code(bytes(a.chain).hex()), show.moment(a.at)]
+            for a in anchors
+        ]
+        headings = ["Symbol", "Engine sequence", "Trades", "Chain", "Set (UTC)"]
+        return [Table("Where the logs begin now", headings, rows, "No symbol had a command then.", numeric=frozenset({1, 2}))]
+
+    def title_of(self, row: ArchivedPartition) -> str:
+        return row.name
 
 
 def _last_price(row: Checkpoint) -> object:

@@ -42,6 +42,7 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
             ("Outbox", "outbox", "notifications_outbox_changelist", "read_platform", "News that waits to be published"),
             ("Dead letters", "mark_email_unread", "notifications_deadletter_changelist", "read_platform", "News that could not be"),
             ("Matching", "memory", "orders_checkpoint_changelist", "read_platform", "How far each symbol's history has come"),
+            ("Archive", "inventory_2", "orders_archivedpartition_changelist", "read_platform", "Old months that have left their tables"),
         ],
     ),
 ]

@@ -1,7 +1,7 @@
 """Lists go from page to page without counting, whatever they hold; the box finds by what compliance is given."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from exchange_platform import partitions
 from exchange_platform.ids import uuid7
+from exchange_platform.partitions import months_after, start_of
 from institutions import audit
 from institutions.models import AuditEntry, User
 from tests.admin.conftest import Office, text_of
@@ -103,6 +105,7 @@ def test_open_orders_are_those_that_have_not_ended(office: Office, many: list[UU
     assert set(_ids(page, "orders/order")) == {str(office.my_order), str(office.their_order)}
 
 
+ARCHIVE = "orders_archivedpartition_changelist"
 LISTS = ["orders_order_changelist", "orders_trade_changelist", "wallet_transfers", "wallet_balances", "institutions_account_changelist"]
 
 
@@ -221,7 +224,7 @@ def test_an_empty_list_tells_what_to_do(office: Office) -> None:
     assert "Nothing matches" in page
 
 
-@pytest.mark.parametrize("name", [*LISTS, "institutions_auditentry_changelist"])
+@pytest.mark.parametrize("name", [*LISTS, "institutions_auditentry_changelist", ARCHIVE])
 @pytest.mark.parametrize("before", ["nonsense", "9" * 40, "-1", "9999999999999999-9999999999", "\0", "٣"])
 def test_a_cursor_that_somebody_made_up_breaks_nothing(office: Office, name: str, before: str) -> None:
     assert office.client("compliance").get(reverse(f"admin:{name}"), {"before": before}).status_code == 200
@@ -231,5 +234,27 @@ def test_a_cursor_that_somebody_made_up_breaks_nothing(office: Office, name: str
 def test_whatever_is_typed_into_the_box_is_answered(office: Office, text: str) -> None:
     client = office.client("compliance")
     assert client.get("/admin/find/", {"q": text}).status_code == 200
-    for name in (*LISTS, "institutions_user_changelist", "markets_symbol_changelist", "orders_checkpoint_changelist"):
+    others = ("institutions_user_changelist", "markets_symbol_changelist", "orders_checkpoint_changelist", ARCHIVE)
+    for name in (*LISTS, *others):
         assert client.get(reverse(f"admin:{name}"), {"q": text}).status_code == 200, name
+
+
+def test_what_has_left_is_listed_newest_first_and_says_where_it_is_kept(office: Office) -> None:
+    client = office.client("compliance")
+    assert "Nothing has left yet" in text_of(client.get(reverse(f"admin:{ARCHIVE}")))
+    first = date(2015, 1, 1)
+    with partitions.maintenance() as owner:
+        for month in (months_after(first, number) for number in range(60)):
+            bounds = [start_of(month), start_of(months_after(month, 1))]
+            owner.execute(
+                "INSERT INTO orders_archivedpartition VALUES (%s, 'orders_commandlog', %s, %s, 7, now())",
+                [partitions.name_of("orders_commandlog", month), *bounds],
+            )
+    pages = _walk(client, reverse(f"admin:{ARCHIVE}"), "orders/archivedpartition")
+    assert [len(page) for page in pages] == [50, 10]
+    listed = [name for page in pages for name in page]
+    assert listed == [partitions.name_of("orders_commandlog", months_after(first, number)) for number in reversed(range(60))]
+    page = text_of(client.get(reverse("admin:orders_archivedpartition_change", args=[listed[0]])))
+    assert "archive.orders_commandlog_2019_12" in page
+    assert "Where the logs begin now" in page
+    assert client.get(reverse("admin:orders_archivedpartition_change", args=["orders_commandlog_1999_01"])).status_code == 404

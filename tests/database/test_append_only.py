@@ -29,6 +29,11 @@ APPEND_ONLY = (
     "orders_orderkey",
     "orders_symbolstatus",
     "institutions_auditentry",
+    "wallet_carriedsum",
+    "orders_anchor",
+    "orders_archivedpartition",
+    "orders_carriedtrade",
+    "orders_closedmonth",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -46,6 +51,11 @@ SOME_COLUMN = {
     "orders_symbolstatus": "cause",
     "institutions_auditentry": "actor",
     "orders_order": "price",
+    "wallet_carriedsum": "amount",
+    "orders_anchor": "chain",
+    "orders_archivedpartition": "rows",
+    "orders_carriedtrade": "number",
+    "orders_closedmonth": "orders",
 }
 
 
@@ -58,9 +68,19 @@ def history(ground: Connection) -> Connection:
     insert(ground, "orders_orderkey", order_id=order_id(1), client_order_id="client-1")
     insert(ground, "orders_transition", order_id=order_id(1), to_status="PENDING")
     insert(ground, "orders_trade", id=order_id(1))
-    insert(ground, "orders_commandlog")
+    insert(ground, "orders_commandlog", chain=bytes(32))
     insert(ground, "orders_symbolstatus")
     insert(ground, "institutions_auditentry")
+    month = {"month": "2020-01-01"}
+    insert(
+        ground,
+        "wallet_carriedsum",
+        *({**month, "account_id": account, "amount": amount} for account, amount in ((ALICE, 1), (OUTSIDE, -1))),
+    )
+    insert(ground, "orders_anchor")
+    insert(ground, "orders_carriedtrade", **month)
+    insert(ground, "orders_closedmonth", **month)
+    insert(ground, "orders_archivedpartition", name="orders_trade_2020_01")
     return ground
 
 

@@ -1,6 +1,7 @@
 """What each check says about a database and a Redis in a given state."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from django.conf import settings
 from api.operations import checks, readings
 from exchange_platform import tasks
 from exchange_platform.db import connect_direct
+from exchange_platform.partitions import months_after, name_of
 from tests.matching_worker.conftest import exchange
 from tests.matching_worker.exchange import Exchange
 
@@ -35,6 +37,30 @@ def test_postgresql_with_hardly_a_connection_left(connection: psycopg.Connection
     assert checks.postgresql(connection).status == "degraded"
     monkeypatch.setattr(checks, "CONNECTIONS_SQL", "SELECT 95, 100")
     assert checks.postgresql(connection).status == "healthy"
+
+
+def test_partitions_are_made_well_ahead(connection: psycopg.Connection[Any]) -> None:
+    until = months_after(datetime.now(UTC).date().replace(day=1), 3)
+    assert checks.partitions(connection) == checks.Finding("healthy", f"made until {until}")
+
+
+@pytest.mark.parametrize(("days", "status"), [(30, "degraded"), (33, "healthy")])
+def test_partitions_that_nobody_makes_any_more(
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch, days: int, status: str
+) -> None:
+    monkeypatch.setattr(checks, "MADE_UNTIL_SQL", f"SELECT now() AT TIME ZONE 'UTC' + interval '{days} days'")
+    assert checks.partitions(connection).status == status
+
+
+def test_the_table_that_is_worst_off_counts(fresh_database: str, connection: psycopg.Connection[Any]) -> None:
+    with psycopg.connect(fresh_database) as owner:
+        name = name_of("orders_trade", months_after(datetime.now(UTC).date().replace(day=1), 2))
+        owner.execute(f"ALTER TABLE orders_trade DETACH PARTITION {name}")
+    until = months_after(datetime.now(UTC).date().replace(day=1), 2)
+    assert checks.partitions(connection).message == f"made until {until}"
+    with psycopg.connect(fresh_database) as owner:
+        owner.execute("CREATE TABLE parted (id uuid) PARTITION BY RANGE (id)")
+    assert checks.partitions(connection) == checks.Finding("degraded", "a table has no partitions")
 
 
 def test_matching_before_any_worker_has_started(connection: psycopg.Connection[Any]) -> None:

@@ -17,7 +17,7 @@ from api.operations.door import OperationsDoor
 from api.operations.health import Health
 from tests.operations.asking import LOOPBACK, OUTSIDE, ask
 
-NAMES = ("postgresql", "redis", "matching", "outbox", "venue", "price_feed", "workers")
+NAMES = ("postgresql", "redis", "matching", "outbox", "partitions", "venue", "price_feed", "workers")
 FINE = Finding(HEALTHY, "fine, with 7 details")
 
 Check = Callable[[], Finding] | Finding
@@ -217,7 +217,7 @@ def test_servers_that_take_connections_and_never_answer(black_hole: int, setting
             assert answer.status == 503
         document = (await ask(made, "/health")).json
         sick = {name for name, check in document["checks"].items() if check["status"] == UNHEALTHY}
-        assert sick == {"postgresql", "matching", "outbox", "redis", "workers"}
+        assert sick == {"postgresql", "matching", "outbox", "partitions", "redis", "workers"}
         assert (await ask(made, "/health/live")).status == 200
 
     asyncio.run(scenario())

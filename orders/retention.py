@@ -74,7 +74,10 @@ class _Late(Waits):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was done, or would be: `what` (close, anchor, detach) with which month or partition. `waits`: why not; else empty."""
+    """What was done, or would be: `what` (close, anchor, detach) with which month or partition. `waits`: why not; else empty.
+
+    A run that may not begin is one step that waits.
+    """
 
     what: str
     subject: str
@@ -85,7 +88,7 @@ def retire(*, now: datetime | None = None, dry_run: bool = False) -> list[Step]:
     """Close and detach whatever is old enough (`HISTORY_KEPT_MONTHS`, `COMMAND_LOG_KEPT_DAYS`). Returns the steps in their order.
 
     Goes on where an earlier run ended; what cannot leave now says why, and is tried again by the next run. One run at a time: a second
-    one has nothing to do. `dry_run`: only looks. Locks nothing that trading needs. Raises: psycopg.Error, ValueError (settings).
+    one waits for another day. `dry_run`: only looks. Locks nothing that trading needs. Raises: psycopg.Error, ValueError (settings).
     """
     if settings.HISTORY_KEPT_MONTHS < 2 or settings.COMMAND_LOG_KEPT_DAYS < 1:
         raise ValueError("HISTORY_KEPT_MONTHS must be at least 2, COMMAND_LOG_KEPT_DAYS at least 1.")
@@ -93,7 +96,7 @@ def retire(*, now: datetime | None = None, dry_run: bool = False) -> list[Step]:
     with partitions.maintenance(name="retention") as connection:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", [ONE_AT_A_TIME]).fetchone()
         if row != (True,):
-            return []
+            return [Step("run", "retention", "another run is under way")]
         run = _Run(connection, dry_run)
         run.close_months(before=months_after(now.date().replace(day=1), -settings.HISTORY_KEPT_MONTHS))
         run.anchor_log(before=now - timedelta(days=settings.COMMAND_LOG_KEPT_DAYS))

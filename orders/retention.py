@@ -3,7 +3,7 @@
 Orders, transitions, trades and transfers leave together. First their month is closed, in one transaction: its sums are carried
 forward and it no longer counts. Whether its partitions are still attached does not matter to any check from then on, so they are
 detached afterwards, one by one, when nobody reads them. The command log leaves on its own, up to an anchor per symbol. What has left
-is kept in the schema `archive` (decision 0018).
+is kept in the schema `archive` (decision 0019).
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -37,7 +37,7 @@ trade_creation_duration_seconds = Histogram(
 )
 matching_batch_size = Histogram("matching_batch_size", "Commands per settlement", buckets=SIZE_BUCKETS)
 matching_inbox_pending = Reading("matching_inbox_pending", "Commands that wait for their matching worker", ["shard"])
-matching_lease_epoch = Reading("matching_lease_epoch", "How often the shard has changed hands", ["shard"])
+matching_lease_epoch = Reading("matching_lease_epoch", "Epoch of the shard's owner: grows when it is taken or a symbol comes", ["shard"])
 stop_orders_waiting = Gauge("stop_orders_waiting", "Stop orders that wait for their trigger", ["symbol"], mode="livemostrecent")
 stop_slippage_ratio = Histogram(
     "stop_slippage_ratio", "Average price of a triggered stop against its trigger", ["symbol"], buckets=RATIO_BUCKETS

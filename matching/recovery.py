@@ -30,13 +30,18 @@ ADD_SQL: Final = """
     WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
     ON CONFLICT (symbol_id) DO NOTHING"""
 
-REASSIGN_SQL: Final = """
-    UPDATE orders_checkpoint SET shard_id = %(shard)s WHERE symbol_id %% %(shards)s = %(shard)s AND shard_id <> %(shard)s"""
-
+# A symbol that its owner has let go of waits for the shard it moves to.
 CHECKPOINTS_SQL: Final = """
     SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
            last_traded_at
-    FROM orders_checkpoint WHERE shard_id = %s ORDER BY symbol_id"""
+    FROM orders_checkpoint c WHERE shard_id = %s
+      AND NOT EXISTS (SELECT 1 FROM orders_symbolmove m WHERE m.symbol_id = c.symbol_id AND m.ended_at IS NULL AND m.state = 'DRAINED')
+    ORDER BY symbol_id"""
+
+CHECKPOINT_SQL: Final = """
+    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
+           last_traded_at
+    FROM orders_checkpoint WHERE symbol_id = %s AND shard_id = %s"""
 
 # Whole ticks and lots are exact quotients, so the casts do not round.
 OPEN_SQL: Final = """
@@ -62,15 +67,9 @@ class RecoveryRefused(Exception):
     """What is stored contradicts itself; the message names the symbol and the rows."""
 
 
-def assign_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
-    """At the start: give this shard its symbols (id modulo the number of shards). An owner that still had one of them under another
-    number of shards cannot settle it any more: its checkpoint names the shard."""
-    add_symbols(connection, shard=shard, shards=shards)
-    connection.execute(REASSIGN_SQL, {"shard": shard, "shards": shards})
-
-
 def add_symbols(connection: Connection[Any], *, shard: int, shards: int) -> None:
-    """Symbols that have no checkpoint yet begin with an empty one, in TRADING; `adoptions` tells their worker what they are listed with."""
+    """Symbols that have no checkpoint yet begin with an empty one, in TRADING, dealt out by id modulo the number of shards. From then on
+    the checkpoint says whose they are (decision 0020); `adoptions` tells their worker what they are listed with."""
     connection.execute(ADD_SQL, {"shard": shard, "shards": shards, "chain": EMPTY_CHAIN})
 
 

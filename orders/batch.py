@@ -157,7 +157,7 @@ class IntakeBatch:
         key = (account.id, request.client_order_id)
         if (known := self._replay(request, key)) is not None:
             return known
-        _check_owner(rules)
+        _check_owner(rules, reads.moving)
         if rules.waiting > MAX_WAITING_COMMANDS:
             raise NotTaken(f"{rules.market.name} has too many commands waiting. Ask again.", code="OVERLOADED")
         order_id = uuid7(ms=self._now_ms)
@@ -201,7 +201,7 @@ class IntakeBatch:
             raise NotFound("There is no such order.")
         if target.has_ended:
             raise OrderNotOpen(f"The order has ended: {target.row[8]}.", details={"status": target.row[8]})
-        _check_owner(self._reads.rules[target.symbol_id])
+        _check_owner(self._reads.rules[target.symbol_id], self._reads.moving)
         return target
 
     def _cancel(self, request: CancelOrder) -> Outcome:
@@ -220,7 +220,7 @@ class IntakeBatch:
             if only is None or symbol_id == only
         ]
         for symbol_id in {symbol_id for symbol_id, _ in found}:
-            _check_owner(self._reads.rules[symbol_id])
+            _check_owner(self._reads.rules[symbol_id], self._reads.moving)
         for symbol_id, order_id in found:
             self._writes.enqueue(symbol_id, _cancel_command(request, order_id))
         return CancelAllTaken(tuple(order_id for _, order_id in found))
@@ -262,10 +262,12 @@ class IntakeBatch:
         return SwitchSet(request.timeout_ms, found.fetchone()[0])  # type: ignore[index]
 
 
-def _check_owner(rules: SymbolRules) -> None:
+def _check_owner(rules: SymbolRules, moving: set[int]) -> None:
     if not rules.is_owned:
         message = f"No matching worker owns {rules.market.name} at the moment. Ask again."
         raise NotTaken(message, code="NO_MATCHING_OWNER", retry_after_s=2)
+    if rules.market.id in moving:
+        raise NotTaken(f"{rules.market.name} is being moved to another matching worker. Ask again.", code="SYMBOL_MOVING")
 
 
 def _conflict(request: PlaceOrder) -> IdempotencyConflict:

@@ -48,7 +48,8 @@ SYMBOLS_SQL: Final = """
            (SELECT max(price) FROM orders_booklevel l WHERE l.symbol_id = s.id AND l.side = 'BUY'),
            (SELECT min(price) FROM orders_booklevel l WHERE l.symbol_id = s.id AND l.side = 'SELL'),
            coalesce((SELECT h.expires_at > clock_timestamp() FROM orders_shard h WHERE h.id = c.shard_id), false),
-           coalesce((SELECT sum(b.commands) FROM orders_inbox b WHERE b.symbol_id = s.id), 0)
+           coalesce((SELECT sum(b.commands) FROM orders_inbox b WHERE b.symbol_id = s.id), 0),
+           EXISTS (SELECT FROM orders_symbolmove m WHERE m.symbol_id = s.id AND m.ended_at IS NULL)
     FROM markets_symbol s LEFT JOIN orders_checkpoint c ON c.symbol_id = s.id
     WHERE s.id = ANY(%s::int[])"""
 
@@ -116,6 +117,7 @@ class BatchReads:
         self.markets: dict[int, Market] = {}
         self.market_ids: dict[str, int] = {}
         self.rules: dict[int, SymbolRules] = {}
+        self.moving: set[int] = set()  # symbols on their way to another shard
         self.limits = Limits(())
         self.targets: dict[UUID, Target] = {}
         self.pending_amends: dict[UUID, list[tuple[int, int]]] = {}  # (ticks, total), 0: that one stays
@@ -260,6 +262,8 @@ class BatchReads:
                 is_owned=row[19],
                 waiting=int(row[20]),
             )
+            if row[21]:
+                self.moving.add(symbol_id)
 
     def _read_existing(self) -> None:
         replayed = sorted(order_id for order_id, _ in self.keys.values())

@@ -6,6 +6,7 @@ reading. Partitioned tables are partitioned by month of a UUIDv7, whose first 48
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from exchange_platform.db import Amount
 from orders.lifecycle import Status
@@ -167,10 +168,14 @@ class Inbox(models.Model):
     symbol_id = models.IntegerField(db_index=True)
     commands = models.IntegerField()
     payload = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
 
 
 class Shard(models.Model):
-    """The lease on a shard of symbols. Whoever settles must hold the current epoch (fencing); times are the database's clock."""
+    """The lease on a shard of symbols. Whoever settles must hold the current epoch (fencing); times are the database's clock.
+
+    Epochs of all shards come from one sequence, so a symbol's epoch grows whichever shard it goes to.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     owner = models.CharField(max_length=120)
@@ -178,8 +183,40 @@ class Shard(models.Model):
     expires_at = models.DateTimeField()
 
 
+class SymbolMove(models.Model):
+    """A symbol on its way from one shard to another, at most one at a time for each; ended ones are kept.
+
+    REQUESTED (intake takes nothing), DRAINED (its old owner has settled what waited and let go), DONE; or UNDONE, then `note` says
+    why. Whoever sees it overdue undoes it.
+    """
+
+    symbol_id = models.IntegerField()
+    from_shard = models.SmallIntegerField()
+    to_shard = models.SmallIntegerField()
+    state = models.CharField(max_length=9, default="REQUESTED")
+    actor = models.CharField(max_length=80)
+    reason = models.TextField()
+    note = models.TextField(default="")
+    requested_at = models.DateTimeField()
+    overdue_at = models.DateTimeField()
+    drained_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["symbol_id"], condition=Q(ended_at__isnull=True), name="symbolmove_one_at_a_time"),
+            models.CheckConstraint(
+                condition=Q(state__in=["REQUESTED", "DRAINED"], ended_at__isnull=True)
+                | Q(state__in=["DONE", "UNDONE"], ended_at__isnull=False),
+                name="symbolmove_state_known",
+            ),
+            models.CheckConstraint(condition=~Q(from_shard=models.F("to_shard")), name="symbolmove_goes_elsewhere"),
+            models.CheckConstraint(condition=~Q(state="UNDONE") | ~Q(note=""), name="symbolmove_undone_says_why"),
+        ]
+
+
 class Checkpoint(models.Model):
-    """How far a symbol's one history has come, written by every settlement.
+    """How far a symbol's one history has come, written by every settlement. `shard_id`: who owns it, the only place that says so.
 
     `sequence`: last engine sequence. `chain`: hash over the command log so far. `state_hash`: of the book after it.
     `book_sequence`: of the public book channel, counts settlements that changed the book. `place_number`: of the last place that an

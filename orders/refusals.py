@@ -34,7 +34,8 @@ class ReplayedSignature(ExchangeError):
 
 
 class NotTaken(ExchangeError):
-    """Nothing was committed; ask again after `retry_after_s`. Codes: NO_MATCHING_OWNER, OVERLOADED, DATABASE_UNAVAILABLE."""
+    """Nothing was committed; ask again after `retry_after_s`. Codes: NO_MATCHING_OWNER, SYMBOL_MOVING, OVERLOADED,
+    DATABASE_UNAVAILABLE."""
 
     code = "DATABASE_UNAVAILABLE"
 

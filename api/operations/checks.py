@@ -32,6 +32,9 @@ OWNERS_SQL: Final = """
     GROUP BY c.shard_id ORDER BY c.shard_id"""
 
 ANY_OWNER_SQL: Final = "SELECT EXISTS (SELECT FROM orders_shard WHERE expires_at > clock_timestamp())"
+MOVES_SQL: Final = """
+    SELECT count(*), coalesce(bool_or(overdue_at < clock_timestamp() - interval '10 s'), false)
+    FROM orders_symbolmove WHERE ended_at IS NULL"""
 WAITING_SQL: Final = "SELECT coalesce(sum(commands), 0)::bigint FROM orders_inbox"
 
 
@@ -59,7 +62,10 @@ def matching(connection: Connection[Any]) -> Finding:
         return Finding(UNHEALTHY, "no matching worker has started")
     waiting = (connection.execute(WAITING_SQL).fetchone() or (0,))[0]
     told = f"{len(rows)} shards, {sum(row[2] for row in rows)} symbols, {waiting} commands wait"
-    return Finding(DEGRADED if waiting > WAITING_LIMIT else HEALTHY, told)
+    moving, is_stuck = connection.execute(MOVES_SQL).fetchone() or (0, False)
+    if moving:
+        told += f", {moving} symbols on the move" + (", long overdue" if is_stuck else "")
+    return Finding(DEGRADED if waiting > WAITING_LIMIT or is_stuck else HEALTHY, told)
 
 
 def outbox(connection: Connection[Any]) -> Finding:

@@ -43,6 +43,7 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
             ("Dead letters", "mark_email_unread", "notifications_deadletter_changelist", "read_platform", "News that could not be"),
             ("Matching", "memory", "orders_checkpoint_changelist", "read_platform", "How far each symbol's history has come"),
             ("Archive", "inventory_2", "orders_archivedpartition_changelist", "read_platform", "Old months that have left their tables"),
+            ("Shards", "hub", "orders_shard_changelist", "read_platform", "Which worker owns which symbols, and since when"),
         ],
     ),
 ]

@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(
         prog="manage.py stack",
         description="Starts the whole exchange and supervises it. Ctrl-C stops it.",
-        epilog="Environment: STACK_HOME, STACK_PORT (0: any free), STACK_DEMO=0, STACK_SHARDS, STACK_WEB, DATABASE_URL, REDIS_URL.",
+        epilog="Environment: STACK_HOME, STACK_PORT (0: any free), STACK_DEMO=0, STACK_SHARDS, STACK_STANDBYS, STACK_WEB, DATABASE_URL, "
+        "REDIS_URL.",
     )
     parser.parse_args(list(arguments))
     try:
@@ -164,7 +165,9 @@ class Stack:
     def _start_services(self, web_socket: socket.socket) -> None:
         for shard in range(self.plan.shards):
             arguments = ["run_matching", "--shard", str(shard), "--shards", str(self.plan.shards)]
-            self._supervisor.start(self._manage(f"matching-{shard}", *arguments, stage=STAGE_WORKERS))
+            # Equals: the first to get the lease owns the shard, the others wait for it, whatever they are called.
+            for name in (f"matching-{shard}", *(f"matching-{shard}-standby-{number}" for number in range(self.plan.standbys))):
+                self._supervisor.start(self._manage(name, *arguments, stage=STAGE_WORKERS))
         fd = web_socket.fileno()
         for number in range(self.plan.web_processes):
             self._supervisor.start(self._manage(f"web-{number}", "run_web", "--fd", str(fd), stage=STAGE_WEB, pass_fds=(fd,)))

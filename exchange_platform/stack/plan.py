@@ -13,11 +13,13 @@ DEFAULT_PORT = 8000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`database_url` and `redis_url` are None when the embedded servers are to be used; `port` 0 means any free one."""
+    """`standbys`: for each shard, beside its owner. `database_url` and `redis_url` are None when the embedded servers are to be used;
+    `port` 0 means any free one."""
 
     home: Path
     port: int
     shards: int
+    standbys: int
     web_processes: int
     demo: bool
     database_url: str | None
@@ -30,6 +32,7 @@ def read_plan(environment: Mapping[str, str] = os.environ) -> Plan:
         home=Path(environment.get("STACK_HOME") or PROJECT / "var").expanduser().resolve(),
         port=_number(environment, "STACK_PORT", default=DEFAULT_PORT, lowest=0, highest=65535),
         shards=_number(environment, "STACK_SHARDS", default=1, lowest=1, highest=64),
+        standbys=_number(environment, "STACK_STANDBYS", default=0, lowest=0, highest=8),
         web_processes=_number(environment, "STACK_WEB", default=1, lowest=1, highest=64),
         demo=environment.get("STACK_DEMO", "1") not in {"0", "false", "no", "off"},
         database_url=environment.get("DATABASE_URL") or None,

@@ -210,6 +210,17 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "at": NOW,
     },
     "risk_position": {"symbol_id": MARKET, "quantity": 1, "cost": 1, "realised": 0},
+    "orders_symbolmove": {
+        "symbol_id": MARKET,
+        "from_shard": 0,
+        "to_shard": 1,
+        "state": "REQUESTED",
+        "actor": "test",
+        "reason": "a test",
+        "note": "",
+        "requested_at": NOW,
+        "overdue_at": NOW,
+    },
     "risk_limit": {"kind": "ORDER_VALUE", "value": 1},
 }
 

@@ -27,6 +27,7 @@ KEPT = {
     "markets_symbol": ("id",),
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
+    "orders_symbolmove": ("id",),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
 }
@@ -39,6 +40,7 @@ def kept(ground: Connection) -> Connection:
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")
+    insert(ground, "orders_symbolmove")
     return ground
 
 

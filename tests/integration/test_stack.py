@@ -108,12 +108,32 @@ def test_a_wrong_variable_is_named() -> None:
 
 
 def test_two_stacks_run_side_by_side(running_stack: RunningStack) -> None:
-    with started_stack(STACK_WEB="2", STACK_SHARDS="2") as other:
+    with started_stack(STACK_WEB="2", STACK_SHARDS="2", STACK_STANDBYS="1") as other:
         assert other["base_url"] != running_stack["base_url"]
-        assert {"web-0", "web-1", "matching-0", "matching-1"} <= set(other["processes"])
+        assert {"web-0", "web-1", "matching-0", "matching-1", "matching-0-standby-0", "matching-1-standby-0"} <= set(other["processes"])
         assert get(other, "/api/v1/time") == get(running_stack, "/api/v1/time") == 200
         secrets = {key["secret"] for key in other["api_keys"]}
         assert secrets.isdisjoint({key["secret"] for key in running_stack["api_keys"]})
+        a_standby_takes_over(other)
+
+
+def a_standby_takes_over(stack: RunningStack) -> None:
+    """Of the two processes for a shard the one with the lease is killed; the other has it before there could be a third."""
+    import psycopg
+
+    def owner() -> int:
+        with psycopg.connect(stack["database_url"]) as connection:
+            row = connection.execute("SELECT owner FROM orders_shard WHERE id = 0 AND expires_at > clock_timestamp()").fetchone()
+        return int(row[0].rpartition(":")[2]) if row else 0
+
+    pids = {name: pid for name, pid in stack["processes"].items() if name.startswith("matching-0")}
+    wait_until(lambda: owner() in pids.values(), within_s=30, what="shard 0 has its owner")
+    first = owner()
+    [standby] = set(pids.values()) - {first}
+    stack.kill(next(name for name, pid in pids.items() if pid == first))
+    wait_until(lambda: owner() not in (0, first), within_s=30, what="shard 0 has an owner again")
+    assert owner() == standby
+    assert get(stack, "/api/v1/symbols") == 200
 
 
 def test_ctrl_c_leaves_nothing() -> None:

@@ -105,7 +105,7 @@ class Exchange:
 
     def start_worker(self) -> Worker:
         """A worker that owns the shard and has recovered; `settle` drives it."""
-        session = self.connection(autocommit=True)
+        session = self.connection(autocommit=True, name=shards.session_name(0))
         self.settling = self.connection()
         self.settling.execute(getattr(worker_module, "SETTLING_LIMITS_SQL", "SELECT 1"))
         self.settling.commit()

@@ -1,13 +1,10 @@
 """One owner per shard: a stalled owner commits nothing more, its successor needs no help, and a dead one is replaced at once."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,41 +14,8 @@ from matching import shards
 from matching.worker import Worker
 from orders.settlement import LEASE_S, Fenced
 from tests.matching_worker.exchange import Exchange, Meddled, accepted, order
-from tests.support.servers import PROJECT
+from tests.matching_worker.processes import clients, give_up_the_shard, owner_pid, status_of, wait_until_settled, worker_process
 from tests.support.stacks import wait_until
-
-
-@contextmanager
-def worker_process(log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`manage.py run_matching` on the present database."""
-    with open(log, "wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(PROJECT / "manage.py"), "run_matching"], cwd=PROJECT, env=dict(os.environ), stdout=output, stderr=output
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-        process.kill()
-        process.wait()
-
-
-def owner_pid(exchange: Exchange) -> int:
-    found = exchange.rows("SELECT owner FROM orders_shard WHERE id = 0 AND expires_at > clock_timestamp()")
-    return int(found[0][0].rpartition(":")[2]) if found and ":" in found[0][0] else 0
-
-
-def status_of(exchange: Exchange, order_id: object) -> str:
-    return str(exchange.row("SELECT status FROM orders_order WHERE id = %s", order_id)[0])
-
-
-def give_up_the_shard(exchange: Exchange) -> None:
-    """The worker of this process hands over, as at a clean stop."""
-    assert exchange.worker is not None
-    shards.release(exchange.session, shard=0, epoch=exchange.worker.epoch)
-    exchange.session.close()
-    exchange.worker = None
 
 
 def test_a_stopped_owner_is_replaced_and_commits_nothing_when_it_goes_on(exchange: Exchange, tmp_path: Path) -> None:
@@ -98,9 +62,23 @@ def test_a_killed_owner_is_replaced_before_its_lease_ends(exchange: Exchange, tm
         wait_until(lambda: status_of(exchange, order_id) == "OPEN", within_s=30, what="the successor matches")
 
 
+def test_of_two_workers_started_at_once_for_one_shard_one_epoch_commits(exchange: Exchange, tmp_path: Path) -> None:
+    give_up_the_shard(exchange)
+    symbols = [exchange.symbol(), exchange.symbol()]
+    with worker_process(tmp_path / "first") as first, worker_process(tmp_path / "second") as second:
+        wait_until(lambda: owner_pid(exchange) in (first.pid, second.pid), within_s=60, what="one of them owns the shard")
+        with clients(exchange, symbols):
+            time.sleep(3)
+        wait_until_settled(exchange)
+        assert first.poll() is second.poll() is None, "the other one waits"
+    [(epochs, batches)] = exchange.rows("SELECT array_agg(DISTINCT epoch), count(*) FROM orders_commandlog")
+    assert epochs == [exchange.row("SELECT epoch FROM orders_shard")[0]]
+    assert batches > 20
+
+
 def second_worker(exchange: Exchange) -> tuple[Worker, int]:
     """Another process's worker that has waited for the lease to run out. Returns it and its epoch."""
-    session = exchange.connection(autocommit=True)
+    session = exchange.connection(autocommit=True, name=shards.session_name(0))
     other = Worker(shard=0, shards_in_all=1)
     deadline = time.monotonic() + 4 * LEASE_S
     while (epoch := shards.try_acquire(session, shard=0, owner="other")) is None:

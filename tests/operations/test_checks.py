@@ -90,9 +90,9 @@ def test_a_needed_shard_that_never_had_an_owner(exchange: Exchange) -> None:
     exchange.symbol(exchange.asset(), exchange.asset())
     with connect_direct(name="test", autocommit=True) as connection:
         exchange.keep_lease()
-        connection.execute("UPDATE orders_checkpoint SET shard_id = 5")
+        connection.execute("UPDATE orders_checkpoint SET shard_id = 5, epoch = epoch + 1")
         assert checks.matching(connection).message == "no matching worker owns shard 5"
-        connection.execute("UPDATE orders_checkpoint SET shard_id = 0")
+        connection.execute("UPDATE orders_checkpoint SET shard_id = 0, epoch = epoch + 1")
 
 
 def test_matching_that_does_not_keep_up(exchange: Exchange) -> None:
@@ -103,6 +103,21 @@ def test_matching_that_does_not_keep_up(exchange: Exchange) -> None:
         assert checks.matching(connection).status == "degraded"
         assert readings.read(connection)["matching_inbox_pending"] == [(("0",), 10001.0)]
         connection.execute("DELETE FROM orders_inbox")
+
+
+def test_a_symbol_on_the_move_is_told_and_one_that_nobody_attends_to_is_not_well(exchange: Exchange) -> None:
+    symbol = exchange.symbol(exchange.asset(), exchange.asset())
+    with connect_direct(name="test", autocommit=True) as connection:
+        for age_s, told, status in ((0, "1 symbols on the move", "healthy"), (60, "1 symbols on the move, long overdue", "degraded")):
+            exchange.keep_lease()
+            connection.execute(
+                """INSERT INTO orders_symbolmove (symbol_id, from_shard, to_shard, state, actor, reason, note, requested_at, overdue_at)
+                   VALUES (%s, 0, 1, 'REQUESTED', 'test', 'a test', '', now(), now() - make_interval(secs => %s))""",
+                [symbol.pk, age_s],
+            )
+            found = checks.matching(connection)
+            assert (found.status, found.message) == (status, f"1 shards, 1 symbols, 0 commands wait, {told}")
+            connection.execute("UPDATE orders_symbolmove SET state = 'UNDONE', note = 'a test', ended_at = now() WHERE ended_at IS NULL")
 
 
 LETTER = "(topic, stream, events, payload, created_at) VALUES ('t', 's', 3, '', clock_timestamp() - interval '{} s')"

@@ -62,7 +62,7 @@ DROP FUNCTION orders_anchor_check();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0002_spine'),
+        ('orders', '0004_phases_integrity'),
         ('exchange_platform', '0002_retention'),
     ]
 

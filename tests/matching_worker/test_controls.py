@@ -83,7 +83,7 @@ def test_a_change_is_audited_and_needs_a_reason_a_symbol_and_a_status_that_exist
     with pytest.raises(NoSuchSymbol):
         set_symbol_status(symbol="NO/SUCH", status="HALTED", actor="olga", reason="a test")
     with pytest.raises(UnknownStatus):
-        set_symbol_status(symbol=symbol.name, status="AUCTION", actor="olga", reason="a test")
+        set_symbol_status(symbol=symbol.name, status="OPEN", actor="olga", reason="a test")
     assert not AuditEntry.objects.filter(action="symbol.status").exists()
     _set(symbol, "HALTED")
     [entry] = AuditEntry.objects.filter(action="symbol.status")

@@ -5,6 +5,9 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 from exchange_platform.celery import app as celery_app  # makes every shared_task of the apps find this application
+from exchange_platform.telemetry.library import use_our_files
+
+use_our_files()
 
 __all__ = ["PlatformConfig", "celery_app"]
 

@@ -37,6 +37,7 @@ INSTALLED_APPS: list[str] = [
     "drf_spectacular_sidecar",
     "channels",
     "exchange_platform",
+    "django_prometheus",
     "institutions",
     "markets",
     "wallet",
@@ -51,6 +52,7 @@ INSTALLED_APPS: list[str] = [
 # For pages alone. The API runs without any: it has a handler of its own (exchange_platform.asgi), authenticates in api.auth and
 # knows neither sessions nor cookies.
 MIDDLEWARE: list[str] = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,7 +60,9 @@ MIDDLEWARE: list[str] = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "institutions.middleware.ReachMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
+PROMETHEUS_EXPORT_MIGRATIONS = False  # it would ask every database at every start
 # In the database: operators must get in while Redis is down, and whoever logs out or is deactivated is out at once, which a signed
 # cookie could not promise.
 SESSION_ENGINE = "django.contrib.sessions.backends.db"

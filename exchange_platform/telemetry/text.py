@@ -10,6 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from exchange_platform.telemetry import files
 from exchange_platform.telemetry.families import Family
+from exchange_platform.telemetry.library import PREFIX
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,8 @@ class _Collection:
 
 
 def exposition(families: Iterable[Family[Any]], readings: Readings) -> bytes:
-    """Every family with HELP and TYPE, those without a sample too. `readings`: what was just read of families that no process keeps."""
+    """Every family with HELP and TYPE, those without a sample too, then what django-prometheus counted of pages. `readings`: what was just
+    read of families that no process keeps."""
     text: bytes = generate_latest(_Collection(_collect(families, readings)))  # type: ignore[arg-type]
     return text
 
@@ -44,6 +46,7 @@ def _collect(families: Iterable[Family[Any]], readings: Readings) -> Iterator[Me
         for values, value in readings.get(family.name, ()):
             metric.add_sample(family.name, dict(zip(family.label_names, values, strict=True)), value)
         yield metric
+    yield from (metric for name, metric in sorted(kept.items()) if name.startswith(PREFIX))
 
 
 def _merged() -> Iterable[Metric]:

@@ -20,6 +20,9 @@ REACTIONS: Final = {
     "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
 }
 
+# Who says what a symbol's engine was after a command, as bytes from which a replay can begin: (connection, symbol, sequence).
+ENGINE_SNAPSHOT: Final = "matching.snapshots.at"
+
 # Sinks by the names that the setting EVENT_SINKS gives them.
 SINKS: Final = {
     "redis": "notifications.sinks.redis_streams.RedisStreams",

@@ -187,7 +187,10 @@ class IntakeBatch:
         order_id, fingerprint = known
         if fingerprint != request.fingerprint():
             raise _conflict(request)
-        row = self._reads.existing[order_id]
+        row = self._reads.existing.get(order_id)
+        if row is None:
+            message = f"client_order_id {request.client_order_id} means an order of years ago that has been archived. Use a new one."
+            raise IdempotencyConflict(message, field="client_order_id")
         return Placed(order_id, partial(order_view, row), replay=True, refusal=refusal_of(row))
 
     def _target(self, principal: Principal, order_id: UUID) -> Target:

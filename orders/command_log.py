@@ -70,11 +70,12 @@ ANCHORS_SQL: Final = """
     ORDER BY a.sequence"""
 
 INSERT_ANCHOR_SQL: Final = """
-    INSERT INTO orders_anchor (symbol_id, sequence, kind, chain, state_hash, stamp_ms, trade_number, at)
+    INSERT INTO orders_anchor (symbol_id, sequence, kind, chain, state_hash, stamp_ms, trade_number, payload, at)
     VALUES (%(symbol)s, %(sequence)s, %(kind)s, %(chain)s, %(state_hash)s, %(stamp_ms)s,
         coalesce((SELECT number FROM orders_trade t WHERE t.symbol_id = %(symbol)s AND t.id < %(before)s AND t.sequence <= %(sequence)s
                   ORDER BY t.id DESC LIMIT 1),
-                 (SELECT max(number) FROM orders_carriedtrade c WHERE c.symbol_id = %(symbol)s AND c.sequence <= %(sequence)s), 0), now())
+                 (SELECT max(number) FROM orders_carriedtrade c WHERE c.symbol_id = %(symbol)s AND c.sequence <= %(sequence)s), 0),
+        %(payload)s, now())
     ON CONFLICT DO NOTHING"""
 
 BEGINNING: Final = "-infinity"
@@ -235,8 +236,11 @@ def symbols(connection: Connection[Any]) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in connection.execute(SYMBOLS_SQL).fetchall()]
 
 
-def anchor(connection: Connection[Any], verified: Verified, *, kind: Anchor.Kind = Anchor.Kind.VERIFIED) -> None:
+def anchor(
+    connection: Connection[Any], verified: Verified, *, kind: Anchor.Kind = Anchor.Kind.VERIFIED, payload: bytes | None = None
+) -> None:
     """Set an anchor where a log without breaks was verified to; once per point and kind. Joins the connection's transaction.
+    `payload`: what the engine was there, from which a replay can begin.
 
     Raises: psycopg.errors.CheckViolation when the log says otherwise, InsufficientPrivilege (DETACHED by others than maintenance).
     """
@@ -246,6 +250,7 @@ def anchor(connection: Connection[Any], verified: Verified, *, kind: Anchor.Kind
         {
             "symbol": verified.symbol_id, "sequence": verified.sequence, "kind": kind.value, "chain": verified.chain,
             "state_hash": verified.state_hash, "stamp_ms": verified.stamp_ms, "before": uuid_floor(moment_of(verified.stamp_ms + 1)),
+            "payload": payload,
         },
     )  # fmt: skip
 

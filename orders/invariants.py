@@ -345,10 +345,12 @@ POSITIONS = Check(
     WITH done AS (
         SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM (
             SELECT CASE taker_side WHEN 'BUY' THEN taker_account_id ELSE maker_account_id END AS account_id, symbol_id, quantity,
-                   -price * quantity AS cash FROM orders_trade
+                   -price * quantity AS cash FROM orders_trade WHERE id >= %(horizon)s
             UNION ALL
             SELECT CASE taker_side WHEN 'BUY' THEN maker_account_id ELSE taker_account_id END, symbol_id, -quantity, price * quantity
-            FROM orders_trade) AS side
+            FROM orders_trade WHERE id >= %(horizon)s
+            UNION ALL
+            SELECT account_id, symbol_id, quantity, cash FROM orders_carriedposition) AS side
         GROUP BY account_id, symbol_id
     )
     SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,

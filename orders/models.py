@@ -350,6 +350,25 @@ class CarriedTrade(models.Model):
         ]
 
 
+class CarriedPosition(models.Model):
+    """What an account bought and sold of a symbol in a closed month, net: `quantity` in base, `cash` in quote (paid is negative)."""
+
+    pk = models.CompositePrimaryKey("month", "account_id", "symbol_id")
+    month = models.DateField()
+    account_id = models.BigIntegerField()
+    symbol_id = models.IntegerField()
+    quantity = Amount()
+    cash = Amount()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quantity__gt=-(10**20), quantity__lt=10**20, cash__gt=-(10**20), cash__lt=10**20), name="carried_position_sane"
+            ),
+            models.CheckConstraint(condition=Q(month__day=1), name="carried_position_month_begins"),
+        ]
+
+
 class ArchivedPartition(models.Model):
     """A partition that was detached and is kept, whole, as a table of this name in the schema `archive`."""
 

@@ -14,12 +14,15 @@ from typing import Any, Final
 
 import psycopg
 from django.conf import settings
+from django.utils.module_loading import import_string
 from psycopg import Connection, IsolationLevel, sql
 
 from exchange_platform import partitions
+from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import uuid_floor
 from exchange_platform.partitions import Partition, StillRead, months_after, name_of, start_of
 from exchange_platform.settings.database import ENGINE_ROLE, TENANT_ROLE
+from exchange_platform.subscriptions import ENGINE_SNAPSHOT
 from orders import command_log
 from orders.lifecycle import TERMINAL
 from orders.models import Anchor
@@ -45,6 +48,16 @@ CARRY_SUMS_SQL: Final = """
 CARRY_TRADES_SQL: Final = """
     INSERT INTO orders_carriedtrade (month, symbol_id, number, sequence)
     SELECT %(month)s, symbol_id, max(number), max(sequence) FROM {table} GROUP BY symbol_id"""
+
+CARRY_POSITIONS_SQL: Final = """
+    INSERT INTO orders_carriedposition (month, account_id, symbol_id, quantity, cash)
+    SELECT %(month)s, account_id, symbol_id, sum(quantity), sum(cash) FROM (
+        SELECT CASE taker_side WHEN 'BUY' THEN taker_account_id ELSE maker_account_id END AS account_id, symbol_id, quantity,
+               -price * quantity AS cash FROM {table}
+        UNION ALL
+        SELECT CASE taker_side WHEN 'BUY' THEN maker_account_id ELSE taker_account_id END, symbol_id, -quantity, price * quantity
+        FROM {table}) AS side
+    GROUP BY account_id, symbol_id"""
 
 CLOSE_SQL: Final = """
     INSERT INTO orders_closedmonth (month, orders, transitions, trades, transfers, closed_at) VALUES (%s, %s, %s, %s, %s, now())"""
@@ -147,7 +160,7 @@ class _Run:
             self._check_months(list(attached.values()), months)
             self._check_books("before anything leaves")
             for month in months:
-                for parent, statement in ((TRANSFERS, CARRY_SUMS_SQL), (TRADES, CARRY_TRADES_SQL)):
+                for parent, statement in ((TRANSFERS, CARRY_SUMS_SQL), (TRADES, CARRY_TRADES_SQL), (TRADES, CARRY_POSITIONS_SQL)):
                     if name_of(parent, month) in attached:
                         table = sql.Identifier(name_of(parent, month))
                         self._connection.execute(sql.SQL(statement).format(table=table), {"month": month})
@@ -198,7 +211,11 @@ class _Run:
                 if verified.breaks:
                     raise Waits(verified.breaks[0].sentence)
                 if not self._dry_run:
-                    command_log.anchor(self._connection, verified, kind=Anchor.Kind.DETACHED)
+                    try:
+                        payload = import_string(ENGINE_SNAPSHOT)(self._connection, symbol_id, last_sequence)
+                    except ExchangeError as problem:
+                        raise Waits(str(problem)) from problem
+                    command_log.anchor(self._connection, verified, kind=Anchor.Kind.DETACHED, payload=payload)
 
     # -- leaving
 

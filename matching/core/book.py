@@ -428,6 +428,11 @@ class Book:
         for s in sorted(self._stops.values(), key=attrgetter("number")):
             yield s.order_id, s.account_id, s.side, s.price, s.lots, s.stop, s.rising, s.source
 
+    def terms(self, order_id: OrderId) -> tuple[int, int]:
+        """Time in force and prevention of an open order. Raises: KeyError."""
+        order = self._orders[order_id]
+        return order.time_in_force, order.prevention
+
     def indicative(self) -> tuple[int, int, int] | None:
         buys, sells = self._limited(BUY), self._limited(SELL)
         if not buys or not sells or max(buys) < min(sells):

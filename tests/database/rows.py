@@ -187,6 +187,7 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "trade_number": 0,
         "at": NOW,
     },
+    "orders_carriedposition": {"account_id": ALICE, "symbol_id": MARKET, "quantity": 1, "cash": -1},
     "orders_carriedtrade": {"symbol_id": MARKET, "number": 1, "sequence": 1},
     "orders_closedmonth": {"orders": 0, "transitions": 0, "trades": 0, "transfers": 0, "closed_at": NOW},
     "orders_archivedpartition": {

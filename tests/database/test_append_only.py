@@ -32,6 +32,7 @@ APPEND_ONLY = (
     "wallet_carriedsum",
     "orders_anchor",
     "orders_archivedpartition",
+    "orders_carriedposition",
     "orders_carriedtrade",
     "orders_closedmonth",
 )
@@ -54,6 +55,7 @@ SOME_COLUMN = {
     "wallet_carriedsum": "amount",
     "orders_anchor": "chain",
     "orders_archivedpartition": "rows",
+    "orders_carriedposition": "cash",
     "orders_carriedtrade": "number",
     "orders_closedmonth": "orders",
 }
@@ -79,6 +81,7 @@ def history(ground: Connection) -> Connection:
     )
     insert(ground, "orders_anchor")
     insert(ground, "orders_carriedtrade", **month)
+    insert(ground, "orders_carriedposition", **month)
     insert(ground, "orders_closedmonth", **month)
     insert(ground, "orders_archivedpartition", name="orders_trade_2020_01")
     return ground

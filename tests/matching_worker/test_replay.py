@@ -1,16 +1,21 @@
 """The command log alone rebuilds a book, to the state hash, at any moment; and says where it cannot."""
 
+import json
 import random
 import time
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from exchange_platform.db import connect_direct
 from markets.units import market_by_id
+from matching import snapshots
 from matching.replay import ReplayDiffers, Replayed, replay
 from orders.controls import set_symbol_status
 from orders.reference import publish_price
@@ -121,3 +126,38 @@ def test_a_log_that_comes_to_something_else_is_named(exchange: Exchange) -> None
         with pytest.raises(ReplayDiffers, match="are missing from the log"):
             replay(owner, market=market)
         owner.rollback()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_replay_can_begin_in_the_middle(exchange: Exchange, seed: int) -> None:
+    stage = a_busy_day(exchange, seed=seed, steps=120)
+    whole, middle = play(stage), play(stage, until_sequence=60)
+    again = snapshots.load(snapshots.dump(middle.engine), market_by_id(stage.symbol.pk))
+    assert snapshots.dump(again) == snapshots.dump(middle.engine)
+    rest = play(stage, begin=again)
+    assert (rest.sequence, rest.state_hash) == (whole.sequence, whole.state_hash)
+    assert snapshots.dump(rest.engine) == snapshots.dump(whole.engine)
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    told = StringIO()
+    call_command("replay_commands", *arguments, "--json", stdout=told)
+    found: dict[str, Any] = json.loads(told.getvalue())
+    return found
+
+
+def test_the_command_tells_the_book_at_a_sequence_a_time_and_now(exchange: Exchange) -> None:
+    stage = Stage(exchange)
+    exchange.placed(stage.ann, stage.symbol, "BUY", "1", "90")
+    exchange.settle()
+    between = exchange.row("SELECT now()")[0]
+    stage.stop(stage.ann, "SELL", "80")
+    now = run("--symbol", stage.symbol.name)
+    assert (now["is_live_hash"], now["open_orders"], now["waiting_stops"], now["bids"]) == (True, 2, 1, [["90.00", "1.000"]])
+    before = run("--symbol", stage.symbol.name, "--until", between.isoformat())
+    assert (before["is_live_hash"], before["open_orders"], before["sequence"]) == (None, 1, now["sequence"] - 1)
+    assert run("--symbol", stage.symbol.name, "--until", str(before["sequence"]))["state_hash"] == before["state_hash"]
+    with pytest.raises(CommandError, match="There is no symbol"):
+        run("--symbol", "NO/SUCH")
+    with pytest.raises(CommandError, match="an engine sequence or a time"):
+        run("--symbol", stage.symbol.name, "--until", "yesterday")

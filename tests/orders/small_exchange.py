@@ -46,6 +46,12 @@ def write(connection: Connection) -> None:
     _history(connection)
     _trades(connection)
     _money(connection)
+    insert(
+        connection,
+        "risk_position",
+        {"account_id": ALICE, "quantity": "1.623", "cost": "161.07", "realised": 0},
+        {"account_id": BOB, "quantity": "-1.623", "cost": "161.07", "realised": 0},
+    )
     _engine(connection)
 
 

@@ -56,6 +56,10 @@ def trade(identifier: Any) -> str:
     return f"orders_trade id={identifier}"
 
 
+def position(account_id: int) -> str:
+    return f"risk_position account_id={account_id} symbol_id={MARKET}"
+
+
 def leg(identifier: Any, number: int) -> str:
     return f"wallet_transfer id={identifier} leg={number}"
 
@@ -163,6 +167,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
             "fills": {order(3), order(4)},
             "trade-transfers": {leg(SECOND_TRADE, number) for number in range(4)},
             "trade-numbers": {CHECKPOINT},
+            "positions": {position(ALICE), position(BOB)},
         },
     ),
     ("a filled order has something left", f"UPDATE orders_order SET quantity = 1.6 WHERE id = '{order_id(2)}'", {"whole": {order(2)}}),
@@ -179,7 +184,11 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     (
         "a trade names another taker",
         f"UPDATE orders_trade SET taker_account_id = {OUTSIDE} WHERE id = '{FIRST_TRADE}'",
-        {"parties": {trade(FIRST_TRADE)}, "trade-transfers": {leg(FIRST_TRADE, number) for number in range(3)}},
+        {
+            "parties": {trade(FIRST_TRADE)},
+            "trade-transfers": {leg(FIRST_TRADE, number) for number in range(3)},
+            "positions": {position(ALICE), position(OUTSIDE)},
+        },
     ),
     (
         "a trade names an order that does not exist",
@@ -402,6 +411,21 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
         "a key stands for an order of somebody else",
         f"UPDATE orders_orderkey SET order_id = '{order_id(5)}' WHERE order_id = '{order_id(6)}'",
         {"keys": {key(ALICE, "client-6")}},
+    ),
+    (
+        "a position is larger than what was bought",
+        f"UPDATE risk_position SET quantity = 1.624 WHERE account_id = {ALICE}",
+        {"positions": {position(ALICE)}},
+    ),
+    (
+        "a position has a profit that nobody paid",
+        f"UPDATE risk_position SET realised = 1 WHERE account_id = {BOB}",
+        {"positions": {position(BOB)}},
+    ),
+    (
+        "a position is gone",
+        f"DELETE FROM risk_position WHERE account_id = {ALICE}",
+        {"positions": {position(ALICE)}},
     ),
 ]
 

@@ -19,7 +19,7 @@ ROWS_AT_ONCE: Final = 500
 
 LOG_SQL: Final = """
     SELECT first_sequence, last_sequence, stamp_ms, payload, state_hash, settled_at FROM orders_commandlog
-    WHERE symbol_id = %s AND last_sequence > %s ORDER BY first_sequence"""
+    WHERE symbol_id = %s AND first_sequence > %s ORDER BY first_sequence"""
 
 
 class ReplayDiffers(ExchangeError):
@@ -51,7 +51,7 @@ def replay(
 ) -> Replayed:  # fmt: skip
     """Play a symbol's commands up to and with `until_sequence`, or what was settled by `until`; all of them when both are null.
 
-    `begin`: an engine to go on from (its state is used up). Reads with a server-side cursor in the caller's transaction.
+    `begin`: an engine to go on from, as it was at the end of an entry (its state is used up). Reads with a server-side cursor in the caller's transaction.
     Raises: ReplayDiffers when a row's state hash is not what the replay gives, psycopg.Error.
     """
     found = Replayed(begin or SymbolEngine(SymbolProgress(market=market)))
@@ -61,10 +61,10 @@ def replay(
         for first, last, stamp_ms, payload, state_hash, settled_at in cursor.execute(LOG_SQL, [market.id, progress.sequence]):
             if (until is not None and settled_at > until) or (until_sequence is not None and first > until_sequence):
                 break
-            if first > progress.sequence + 1:
+            if first != progress.sequence + 1:
                 raise ReplayDiffers(f"{market.name}: commands {progress.sequence + 1} to {first - 1} are missing from the log.")
             batch = engine.begin(stamp_ms)
-            for command in commands.unpack(payload)[progress.sequence + 1 - first :]:
+            for command in commands.unpack(payload):
                 if until_sequence is not None and progress.sequence >= until_sequence:
                     break
                 engine.apply(command, batch)

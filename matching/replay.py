@@ -51,7 +51,8 @@ def replay(
 ) -> Replayed:  # fmt: skip
     """Play a symbol's commands up to and with `until_sequence`, or what was settled by `until`; all of them when both are null.
 
-    `begin`: an engine to go on from, as it was at the end of an entry (its state is used up). Reads with a server-side cursor in the caller's transaction.
+    `begin`: an engine to go on from, as it was at the end of an entry (its state is used up). Reads with a server-side cursor in the
+    caller's transaction.
     Raises: ReplayDiffers when a row's state hash is not what the replay gives, psycopg.Error.
     """
     found = Replayed(begin or SymbolEngine(SymbolProgress(market=market)))

@@ -9,13 +9,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 import structlog
 
+from exchange_platform import metrics
 from exchange_platform.db import array, connect_direct
 from matching import moves, recovery, shards
 from matching.engine import SymbolEngine
@@ -101,6 +102,7 @@ class Worker:
         connection.rollback()
         self._symbols = array(self.engines)
         self._adopt_rules(connection)
+        _tell_stops(self.engines.values())
         _rest_memory()
         orders = sum(len(engine.records) for engine in self.engines.values())
         log.warning(
@@ -166,6 +168,7 @@ class Worker:
         connection.commit()
         settled_at = time.perf_counter()
         try:
+            _tell_stops(self.engines[symbol_id] for symbol_id in batches)
             count_settlement(batches.values(), commands=count, matching_s=matched_at - began_at, settling_s=settled_at - matched_at)
         except Exception:
             log.exception("settlement_not_counted")  # committed all the same: a worker that ended here would end again and again
@@ -252,6 +255,11 @@ class Worker:
     def _undo(self, session: psycopg.Connection[Any], move: moves.Move, why: str) -> None:
         if moves.undo(session, move, why=why):
             log.error("matching_move_undone", shard=self.shard, symbol=move.symbol_id, move=move.id, reason=why)
+
+
+def _tell_stops(engines: Iterable[SymbolEngine]) -> None:
+    for engine in engines:
+        metrics.stop_orders_waiting.labels(engine.progress.market.name).set(engine.book.stops)
 
 
 def _rest_memory() -> None:

@@ -10,11 +10,12 @@ from psycopg import Connection
 
 from exchange_platform import metrics
 from exchange_platform.telemetry.text import Readings
+from markets.units import Market
 from orders.lifecycle import OPEN_STATUSES
 
 if TYPE_CHECKING:  # they call this module
     from orders.batch_writes import Draft
-    from orders.settlement import SymbolBatch
+    from orders.settlement import OrderRecord, SymbolBatch
 
 PRE_TRADE: Final = "pre_trade"
 _RISK_CODES: Final = frozenset({"INSUFFICIENT_FUNDS", "ACCOUNT_FROZEN", "INSTITUTION_FROZEN"})
@@ -73,6 +74,9 @@ def count_settlement(batches: "Iterable[SymbolBatch]", *, commands: int, matchin
                 metrics.orders_rejected.labels(symbol, reason).inc(count)
             else:
                 metrics.orders_canceled.labels(symbol, reason).inc(count)
+        for record, price in batch.triggers:
+            if record.filled:
+                metrics.stop_slippage_ratio.labels(symbol).observe(_slippage(record, price, batch.progress.market))
         if batch.trades:
             metrics.trades_executed.labels(symbol).inc(len(batch.trades))
             met = {trade[6] for trade in batch.trades}
@@ -81,6 +85,14 @@ def count_settlement(batches: "Iterable[SymbolBatch]", *, commands: int, matchin
     metrics.matching_batch_size.observe(commands)
     metrics.matching_duration_seconds.observe(matching_s)
     metrics.trade_creation_duration_seconds.observe(settling_s)
+
+
+def _slippage(record: "OrderRecord", trigger_price: str, market: Market) -> float:
+    """How much worse than its trigger a stop was executed by the settlement that triggered it, as a fraction; better is 0. For figures,
+    not for money."""
+    average: float = record.filled_quote / 10**market.quote_scale / (record.filled * float(market.lot))
+    worse = average / float(trigger_price) - 1
+    return max(0.0, worse if record.is_buy else -worse)
 
 
 # Commands per shard; a shard nobody waits for shows 0. Read without locks.

@@ -428,6 +428,11 @@ class Book:
         for s in sorted(self._stops.values(), key=attrgetter("number")):
             yield s.order_id, s.account_id, s.side, s.price, s.lots, s.stop, s.rising, s.source
 
+    @property
+    def stops(self) -> int:
+        """How many stops wait."""
+        return len(self._stops)
+
     def terms(self, order_id: OrderId) -> tuple[int, int]:
         """Time in force and prevention of an open order. Raises: KeyError."""
         order = self._orders[order_id]

@@ -12,6 +12,7 @@ from orders.batch import IntakeBatch
 from orders.metrics import count_intake
 from orders.requests import Request, Submission
 from tests.matching_worker.exchange import Exchange, order
+from tests.matching_worker.test_stops import Stage
 from tests.telemetry.conftest import home
 from tests.telemetry.figures import figure, shown
 
@@ -127,3 +128,19 @@ def test_figures_that_cannot_be_kept_stop_no_settlement(counted: Exchange, monke
     monkeypatch.setattr("matching.worker.count_settlement", lambda *_, **__: 1 / 0)
     assert counted.settle() == 1
     assert counted.order(placed)["status"] == "OPEN"
+
+
+def test_stops_that_wait_and_how_far_they_slipped(counted: Exchange) -> None:
+    stage = Stage(counted)
+    stage.trade_at("100")
+    stage.stop(stage.ann, "SELL", "90")
+    stage.stop(stage.ann, "BUY", "110")
+    name = stage.symbol.name
+    assert figure("stop_orders_waiting", symbol=name) == 2
+    counted.restart_worker()
+    assert figure("stop_orders_waiting", symbol=name) == 2
+    counted.placed(stage.bob, stage.symbol, "SELL", "1", "112.20")
+    stage.trade_at("110")
+    assert figure("stop_orders_waiting", symbol=name) == 1
+    assert figure("stop_slippage_ratio_count", symbol=name) == 1
+    assert figure("stop_slippage_ratio_sum", symbol=name) == pytest.approx(0.02)

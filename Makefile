@@ -1,7 +1,7 @@
 # Everything a person or CI needs. `make run` and `make test` work from a fresh clone with Python 3.11+ and make.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check install install-dev lock format clean
+.PHONY: help run test bench compiled plain check install install-dev lock format clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,13 @@ test: install-dev  ## The whole test suite against real PostgreSQL and Redis (TE
 
 bench: install-dev  ## Benchmarks, as JSON lines
 	@exec $(BIN)/python -m bench
+
+compiled: install-dev  ## Compile the matching core with mypyc (optional, needs a C compiler); `make plain` goes back
+	$(BIN)/python -m mypyc --ignore-missing-imports matching/core/messages.py matching/core/book.py
+	@rm -rf build
+
+plain:  ## The matching core as plain Python again
+	rm -f *__mypyc*.so matching/core/*.so
 
 check: install-dev  ## Style, types, import directions, migrations, architecture
 	$(BIN)/ruff check .

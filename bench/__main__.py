@@ -8,7 +8,17 @@ import sys
 from functools import partial
 from typing import Any
 
-MODULES = ("core", "rest", "batch", "websocket", "outbox", "recovery", "metrics", "shards")  # those with `run(emit)`; add yours here
+MODULES = (
+    "core",
+    "rest",
+    "batch",
+    "websocket",
+    "outbox",
+    "recovery",
+    "metrics",
+    "shards",
+    "peers",
+)  # those with `run(emit)`; add yours here
 
 
 def emit(bench: str, metric: str, value: float, unit: str, **more: Any) -> None:

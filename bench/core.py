@@ -9,7 +9,21 @@ from typing import Any
 
 from bench import Emit
 from matching.core.book import Book
-from matching.core.messages import BUY, CANCEL_NEWEST, CANCELLED, GTC, IOC, SELL, TRADE
+from matching.core.messages import (
+    AUCTION,
+    BUY,
+    CANCEL_NEWEST,
+    CANCELLED,
+    GTC,
+    IOC,
+    LAST,
+    MARKET,
+    REFERENCE,
+    SELL,
+    TRADE,
+    TRADING,
+    TRIGGERED,
+)
 
 SEED = 20190523
 WARM_ORDERS = 5_000
@@ -20,6 +34,9 @@ DEPTH_TICKS = 200
 ACCOUNTS = 500
 EATEN_ORDERS = 20_000
 WEIGHED_ORDERS = 100_000
+STOPS = 10_000
+TRIGGERED_AT_ONCE = 100
+AUCTIONED_ORDERS = 100_000
 
 PLACE, CANCEL, AMEND = range(3)
 Command = tuple[int, tuple[Any, ...]]  # which of the three, and its arguments
@@ -121,6 +138,8 @@ def run(emit: Emit) -> None:
     _flow(emit)
     _level_eating(emit)
     _memory(emit)
+    _stops(emit)
+    _auction(emit)
 
 
 def _flow(emit: Emit) -> None:
@@ -188,3 +207,61 @@ def _memory(emit: Emit) -> None:
     tracemalloc.stop()
     assert len(book) == WEIGHED_ORDERS
     emit("bytes_per_open_order", round(used / WEIGHED_ORDERS), "bytes", orders=WEIGHED_ORDERS, levels=2_000)
+
+
+def _stops(emit: Emit) -> None:
+    """A price that triggers none of 10,000 stops, by the reference and by a trade, and one that triggers 100."""
+    book = Book()
+    for order_id in range(STOPS):
+        side, away = order_id % 2, 1_000 + order_id
+        stop = MIDDLE_TICKS + away if side == BUY else MIDDLE_TICKS - away
+        source = (LAST, REFERENCE)[order_id // 2 % 2]
+        book.place_stop(order_id, order_id % ACCOUNTS, side, stop, 1, MARKET, CANCEL_NEWEST, stop, side == BUY, source)
+    rounds = 5_000
+    started = time.perf_counter()
+    for number in range(rounds):
+        book.set_reference(MIDDLE_TICKS + number % 7, MIDDLE_TICKS + number % 7)
+    emit("reference_that_triggers_none", round((time.perf_counter() - started) / rounds * 1e6, 3), "µs", stops=STOPS)
+    book.events.clear()
+    trades = []
+    for number in range(rounds):
+        book.place(-2 * number - 1, "maker", SELL, MIDDLE_TICKS, 1, GTC, CANCEL_NEWEST)
+        started = time.perf_counter()
+        book.place(-2 * number - 2, "taker", BUY, MIDDLE_TICKS, 1, GTC, CANCEL_NEWEST)
+        trades.append(time.perf_counter() - started)
+        book.events.clear()
+    emit("trade_that_triggers_none", round(statistics.median(trades) * 1e6, 3), "µs", stops=STOPS)
+    taken = []
+    for number in range(REPEATS * 4):
+        first = STOPS * (number + 1)
+        for order_id in range(first, first + TRIGGERED_AT_ONCE):
+            book.place_stop(order_id, order_id, SELL, 1, 1, MARKET, CANCEL_NEWEST, MIDDLE_TICKS - 10, False, REFERENCE)
+        book.events.clear()
+        started = time.perf_counter()
+        book.set_reference(MIDDLE_TICKS - 10, MIDDLE_TICKS - 10)
+        taken.append(time.perf_counter() - started)
+        assert sum(1 for event in book.events if event[0] == TRIGGERED) == TRIGGERED_AT_ONCE
+        book.set_reference(MIDDLE_TICKS, MIDDLE_TICKS)
+    emit("reference_that_triggers_100", round(statistics.median(taken) * 1e3, 3), "ms", stops=STOPS)
+
+
+def _auction(emit: Emit) -> None:
+    """100,000 orders that cross are cleared at one price."""
+    rng = random.Random(SEED)
+    book = Book(AUCTION)
+    for order_id in range(AUCTIONED_ORDERS):
+        price = MIDDLE_TICKS + rng.randrange(-500, 500)
+        book.place(order_id, order_id, rng.randrange(2), price, rng.randint(1, 100), GTC, CANCEL_NEWEST)
+    book.events.clear()
+    gc.collect()
+    started = time.perf_counter()
+    found = book.indicative()
+    told_s = time.perf_counter() - started
+    assert found is not None
+    started = time.perf_counter()
+    book.set_status(TRADING)
+    taken_s = time.perf_counter() - started
+    lots = sum(event[4] for event in book.events if event[0] == TRADE)
+    assert lots == found[1]
+    emit("auction_uncross", round(taken_s, 3), "s", orders=AUCTIONED_ORDERS, lots=lots)
+    emit("auction_indicative", round(told_s * 1e3, 3), "ms", orders=AUCTIONED_ORDERS)

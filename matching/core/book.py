@@ -474,12 +474,13 @@ class Book:
             for key, level in levels.items():
                 assert abs(key) == level.price and (key > 0) == (side == BUY), "a level stands at its key"
                 assert key != _AT_MARKET[side] or self.status not in (TRADING, POST_ONLY), "market orders are collected in auctions only"
-                lots, previous, order = 0, level, level.next
+                lots, order = 0, level.next
+                previous: Order | Level = level
                 while isinstance(order, Order):
                     assert order.prev is previous and order.level is level and order.side == side, "the queue is linked both ways"
                     assert 0 < order.left <= order.total, "an open order has something left"
                     assert self._orders.get(order.order_id) is order, "every queued order is known"
-                    lots, seen, previous, order = lots + order.left, seen + 1, order, order.next  # type: ignore[assignment]
+                    lots, seen, previous, order = lots + order.left, seen + 1, order, order.next
                 assert order is level and level.prev is previous, "the queue closes"
                 assert lots == level.lots > 0, "a level's lots are those of its orders, and it is not empty"
         assert seen == len(self._orders), "every known order is queued"

@@ -74,7 +74,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         (MAX_TICKS, MAX_TICKS + 1),
     )),
     *((f"set_range with {low} and {high}", "set_range", {"low": low, "high": high}) for low, high in ((-1, 5), (6, 5))),
-    *((f"set_status with {status!r}", "set_status", {"status": status}) for status in ("", "trading", "OPEN", None)),
+    *((f"set_status with {status!r}", "set_status", {"status": status}) for status in ("", "trading", "OPEN")),
 ]  # fmt: skip
 
 

@@ -12,12 +12,11 @@ from typing import Any
 from lightmatchingengine.lightmatchingengine import LightMatchingEngine, Side
 
 from bench import Emit
-from bench.core import CANCEL, PLACE, SEED, Flow
+from bench.core import CANCEL, PLACE, SEED, WARM_ORDERS, Flow
 from matching.core import book as module
 from matching.core.book import Book
 from matching.core.messages import BUY, CANCEL_NEWEST, GTC, TRADE
 
-WARM_ORDERS = 2_000
 COMMANDS = 40_000
 ROUNDS = 5
 SYMBOL = "X"

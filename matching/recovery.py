@@ -7,6 +7,7 @@ would make it worse.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from decimal import Decimal
 from typing import Any, Final
 
 from psycopg import Connection
@@ -61,6 +62,9 @@ POSITIONS_SQL: Final = """
 RULES_SQL: Final = """
     SELECT id, status, (dynamic_band * 10000)::int, (static_band * 10000)::int, halt_s * 1000, auction_s * 1000, reference_price, tick_size
     FROM markets_symbol WHERE id = ANY(%s::int[])"""
+
+
+LEVELS_SQL: Final = "SELECT side, price, quantity FROM orders_booklevel WHERE symbol_id = %s"
 
 
 class RecoveryRefused(Exception):
@@ -144,7 +148,21 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...], renew:
             f"{market.name}: the open orders give state hash {found % 2**64}, the checkpoint at sequence {sequence} says "
             f"{progress.state_hash}. Run `manage.py reconcile`; orders_order or orders_openorder were changed outside settlement."
         )
+    _check_levels(connection, engine)
     return engine
+
+
+def _check_levels(connection: Connection[Any], engine: SymbolEngine) -> None:
+    """The book as readers see it is a second account of the same: it must be the one that was built."""
+    market = engine.progress.market
+    built = {(name, market.price_text(ticks)): market.quantity_text(lots)
+             for side, name in enumerate(commands.SIDE_NAMES) for ticks, lots in engine.book.levels(side)}  # fmt: skip
+    for side, price, quantity in connection.execute(LEVELS_SQL, [market.id]):
+        found = built.pop((side, market.price_text(market.ticks(price))), "0")
+        if Decimal(found) != quantity:
+            raise RecoveryRefused(f"{market.name}: {side} at {price:f}: the orders leave {found}, orders_booklevel says {quantity:f}.")
+    for (name, price), lots in built.items():
+        raise RecoveryRefused(f"{market.name}: {name} at {price}: the orders leave {lots}, orders_booklevel says nothing.")
 
 
 def _check_log(connection: Connection[Any], progress: SymbolProgress, renew: Callable[[], None]) -> None:

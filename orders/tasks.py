@@ -8,7 +8,8 @@ from django.db import connection
 
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
-from orders import candles, command_log, retention
+from markets.units import market_by_id
+from orders import book_snapshots, candles, command_log, retention
 from orders.command_log import Verified
 from orders.reconcile import reconcile
 
@@ -72,7 +73,9 @@ def purge_spent_nonces() -> int:
 @shared_task(name="orders.tasks.update_market_data")
 def update_market_data(symbol_id: str) -> int:
     """Take a symbol's new trades into its candles and ticker. Called when news of the market went out. Harmless to repeat."""
-    return candles.update(symbol_id=int(symbol_id))
+    taken = candles.update(symbol_id=int(symbol_id))
+    book_snapshots.keep(symbol=market_by_id(int(symbol_id)).name)
+    return taken
 
 
 @shared_task(name="orders.tasks.update_all_market_data")

@@ -3,6 +3,7 @@
 import time
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 
@@ -13,7 +14,7 @@ from api.rest.query import Query, symbol_named
 from api.threads import run_in_thread
 from exchange_platform.ids import moment_of
 from markets import queries as markets
-from orders import candles, market_data
+from orders import book_snapshots, candles, market_data
 from orders.presentation import timestamp
 
 DEPTH_DEFAULT: Final = 100
@@ -44,7 +45,18 @@ class BookView(ApiView):
     @extend_schema(**schemas.GET_BOOK)
     async def get(self, request: ApiRequest, symbol: str) -> HttpResponse:
         depth = _depth(request)
-        return answer(await run_in_thread(market_data.book, symbol=await symbol_named(symbol), depth=depth))
+        return answer(await run_in_thread(_book, symbol=await symbol_named(symbol), depth=depth))
+
+
+def _book(*, symbol: str, depth: int) -> dict[str, Any]:
+    """While the database is away, its last copy: whoever reads sees by the timestamp how old it is."""
+    try:
+        return market_data.book(symbol=symbol, depth=depth)
+    except (OperationalError, InterfaceError):
+        copy = book_snapshots.kept(symbol=symbol, depth=depth)
+        if copy is None:
+            raise
+        return copy
 
 
 class DepthView(ApiView):

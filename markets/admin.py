@@ -118,6 +118,10 @@ class SymbolAdmin(Reader):
             ("Taker fee", _percent(row.taker_fee)),
             ("Static band", _percent(row.static_band)),
             ("Dynamic band", _percent(row.dynamic_band)),
+            ("Halt beyond it", f"{row.halt_s} s, then an auction"),
+            ("Auction", f"{row.auction_s} s"),
+            ("Opening auction ends (UTC)", show.NOTHING if row.opens_at is None else row.opens_at.isoformat(timespec="seconds")),
+            ("Resumption by an operator", "through an auction" if row.resumes_by_auction else "at once"),
             ("Market protection", _percent(row.market_protection)),
             ("Reference price", _price(row, row.reference_price)),
         ]

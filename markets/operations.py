@@ -12,6 +12,7 @@ from markets.services import CHANGEABLE, ORDER_TYPES
 
 RIGHT = "edit_markets"
 MANY = 2000
+DAY_S = 86_400
 
 
 def _amount(**kwargs: Any) -> forms.DecimalField:
@@ -48,6 +49,14 @@ class RulesForm(forms.Form):
     static_band = _amount(initial="0.10", help_text="Fraction around the reference price: 0.10 is 10 %.")
     dynamic_band = _amount(initial="0.05", help_text="Fraction around the price a minute ago.")
     market_protection = _amount(initial="0.05", required=True, help_text="How far a market order may go from its reference.")
+    halt_s = forms.IntegerField(
+        min_value=1, max_value=DAY_S, initial=60, label="Halt (s)", help_text="Rest when a price left the dynamic band."
+    )
+    auction_s = forms.IntegerField(min_value=1, max_value=DAY_S, initial=60, label="Auction (s)", help_text="How long it collects orders.")
+    resumes_by_auction = forms.BooleanField(
+        required=False, label="Resumes by auction", help_text="When an operator resumes it after a halt."
+    )
+    opens_at = forms.TimeField(required=False, label="Opens at (UTC)", help_text="End of a daily opening auction; empty: there is none.")
     reference_price = _amount(help_text="For a symbol without a feed; does not age.")
     maker_fee = _amount(initial="0.001", required=True, help_text="Fraction: 0.001 is 0.1 %; negative is a rebate. Of orders to come.")
     taker_fee = _amount(initial="0.001", required=True)
@@ -62,7 +71,8 @@ class NewSymbolForm(RulesForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        del self.fields["is_listed"]
+        for name in ("is_listed", "resumes_by_auction", "opens_at"):
+            del self.fields[name]
 
 
 class CreateSymbol(Operation):

@@ -11,7 +11,8 @@ def symbols() -> list[dict[str, Any]]:
     """The listed symbols by name, as rows of the API. One statement.
 
     Prices have the tick's number of decimals, quantities the lot's, `min_notional` the quote asset's scale, fees no trailing
-    zeros; a bound or reference that is not set is null.
+    zeros; a bound, band or reference that is not set is null. `halt_s` and `auction_s` in seconds; `opens_at`: time of day in UTC at which
+    the daily opening auction ends, null without one.
     """
     return [_row(symbol) for symbol in Symbol.objects.filter(is_listed=True).select_related("base", "quote").order_by("name")]
 
@@ -35,6 +36,11 @@ def _row(symbol: Symbol) -> dict[str, Any]:
         "maker_fee": plain_text(symbol.maker_fee),
         "taker_fee": plain_text(symbol.taker_fee),
         "order_types": list(symbol.order_types),
+        "dynamic_band": None if symbol.dynamic_band is None else plain_text(symbol.dynamic_band),
+        "halt_s": symbol.halt_s,
+        "auction_s": symbol.auction_s,
+        "resumes_by_auction": symbol.resumes_by_auction,
+        "opens_at": None if symbol.opens_at is None else symbol.opens_at.isoformat(timespec="seconds"),
     }
 
 

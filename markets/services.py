@@ -3,6 +3,7 @@
 What the database would refuse is refused here first, with a field and a sentence."""
 
 from collections.abc import Mapping, Sequence
+from datetime import time
 from decimal import Decimal
 from typing import Any, Final
 
@@ -154,7 +155,9 @@ def change_symbol(*, symbol_id: int, changes: Mapping[str, Any], actor: str, rea
 
 
 def plain_value(value: Any) -> Any:
-    """A decimal as plain text without trailing zeros, anything else as it is."""
+    """A decimal as plain text without trailing zeros, a time of day as HH:MM:SS, anything else as it is."""
+    if isinstance(value, time):
+        return value.isoformat(timespec="seconds")
     return f"{value.normalize(EXACT):f}" if isinstance(value, Decimal) else value
 
 

@@ -18,6 +18,7 @@ from markets.units import Market, market_by_id
 from notifications.channels import account_group, symbol_group
 from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, ORDER_TRIGGERED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
 from orders.lifecycle import TERMINAL
+from orders.market_data import auction_view
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM, fixed, order_view, timestamp
 from wallet import queries as wallet
 
@@ -168,8 +169,17 @@ def _market(payload: Any) -> Words:
     market, at = market_by_id(symbol_id), timestamp(moment_of(at_ms))
     words = Words(group=symbol_group(symbol_id), reactions=[("trades" if trades else "book", str(symbol_id))])
     if book is not None:
-        sequence, checksum, bids, asks = book
-        data = {"symbol": market.name, "sequence": sequence, "checksum": checksum, "bids": bids, "asks": asks, "timestamp": at}
+        sequence, checksum, bids, asks, *told = book
+        auction = told[0] if told else None  # one written before auctions were told may still wait in the outbox
+        data = {
+            "symbol": market.name,
+            "sequence": sequence,
+            "checksum": checksum,
+            "bids": bids,
+            "asks": asks,
+            "auction": None if auction is None else auction_view(market, *auction),
+            "timestamp": at,
+        }
         words.message("ORDERBOOK_UPDATE", f"orderbook.{market.name}", sequence, at, data)
     channel = f"trades.{market.name}"
     for trade in trades:

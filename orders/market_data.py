@@ -12,7 +12,9 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from exchange_platform.db import EXACT
+from exchange_platform.ids import moment_of
 from markets.queries import symbols
+from markets.units import Market
 from orders import candles
 from orders.presentation import timestamp
 from orders.queries import TRADE_COLUMNS, Page, market_named, own_trade_view, pin_index_scans, public_trade_view
@@ -23,16 +25,18 @@ _LAST: Final = UUID(int=2**128 - 1)
 
 
 def book(*, symbol: str, depth: int = 100) -> dict[str, Any]:
-    """The book as of one settlement: `symbol, sequence, checksum, bids, asks, timestamp`; at most `depth` levels a side, best first,
-    each [price, quantity] as strings at the symbol's decimals.
+    """The book as of one settlement: `symbol, sequence, checksum, bids, asks, auction, timestamp`; at most `depth` levels a side, best
+    first, each [price, quantity] as strings at the symbol's decimals.
 
-    `sequence` counts the settlements that changed the book; `checksum` is over what is sent. One statement, so levels and
-    sequence belong together. Raises: UnknownSymbol.
+    `sequence` counts the settlements that changed the book; `checksum` is over what is sent. `auction`: as `auction_view`, null unless
+    the engine is in one. One statement, so all of it belongs together. Raises: UnknownSymbol.
     """
     market = market_named(symbol)
     with connection.cursor() as cursor:
         cursor.execute(
-            """SELECT c.book_sequence, clock_timestamp(), l.side, l.price, l.quantity
+            """SELECT c.book_sequence, clock_timestamp(), c.status = 'AUCTION', (c.conditions->>'phase_ends_ms')::bigint,
+                      (c.conditions->'indicative'->>0)::bigint, (c.conditions->'indicative'->>1)::bigint,
+                      (c.conditions->'indicative'->>2)::bigint, l.side, l.price, l.quantity
                FROM (VALUES (%(symbol)s)) AS s (id) LEFT JOIN orders_checkpoint c ON c.symbol_id = s.id
                LEFT JOIN LATERAL (
                    (SELECT side, price, quantity, -price AS rank FROM orders_booklevel
@@ -46,16 +50,37 @@ def book(*, symbol: str, depth: int = 100) -> dict[str, Any]:
         rows = cursor.fetchall()
     levels: dict[str | None, list[list[str]]] = {"BUY": [], "SELL": [], None: []}
     ticks, lots = market.tick_decimals, market.lot_decimals  # what rests is on the grid: nothing is rounded
-    for _, _, side, price, quantity in rows:
+    for *_, side, price, quantity in rows:
         if side is not None:
             levels[side].append([f"{price:.{ticks}f}", f"{quantity:.{lots}f}"])
+    sequence, at, in_auction, ends_ms, *found = rows[0][:7]
     return {
         "symbol": market.name,
-        "sequence": rows[0][0] or 0,
+        "sequence": sequence or 0,
         "checksum": checksum(levels["BUY"], levels["SELL"]),
         "bids": levels["BUY"],
         "asks": levels["SELL"],
-        "timestamp": timestamp(rows[0][1]),
+        "auction": auction_view(market, None if found[0] is None else found, ends_ms or 0) if in_auction else None,
+        "timestamp": timestamp(at),
+    }
+
+
+def auction_view(market: Market, indicative: Sequence[int] | None, ends_ms: int) -> dict[str, str | None]:
+    """What an auction would come to now: `price, quantity, surplus, surplus_side, ends_at`.
+
+    `indicative`: price in ticks, lots that would trade, and lots left over (positive: of buyers); null: nothing would trade, then all but
+    the end are null. `surplus_side` is null when nothing is left over. `ends_ms` 0: it ends by a command alone, `ends_at` is null.
+    """
+    ends_at = timestamp(moment_of(ends_ms)) if ends_ms else None
+    if indicative is None:
+        return {"price": None, "quantity": None, "surplus": None, "surplus_side": None, "ends_at": ends_at}
+    ticks, lots, surplus = indicative
+    return {
+        "price": market.price_text(ticks),
+        "quantity": market.quantity_text(lots),
+        "surplus": market.quantity_text(abs(surplus)),
+        "surplus_side": None if not surplus else "BUY" if surplus > 0 else "SELL",
+        "ends_at": ends_at,
     }
 
 

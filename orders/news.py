@@ -10,7 +10,8 @@ An order's first news carries what never changes of it; later ones what did. Num
     balance  [asset, posted, held]
 
     market   [symbol, at_ms, book, trades, statuses]
-             book: null or [sequence, checksum, bids, asks] with [price, quantity] of every level that changed, quantity "0" when gone
+             book: null or [sequence, checksum, bids, asks, auction] with [price, quantity] of every level that changed, quantity "0" when
+              gone; auction: null or [indicative: null or [ticks, lots, surplus], ends_ms]
              trades: [trade, number, sequence, price, quantity, taker's side, maker's order, taker's order, maker's account, taker's
               account, maker's fee, taker's fee, request]
              statuses: [number, engine sequence, status, actor, request, cause]
@@ -21,7 +22,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from markets.units import Market
-from matching.core.messages import BUY, SELL
+from matching.core.conditions import Conditions
+from matching.core.messages import AUCTION, BUY, SELL
 from orders.market_data import CHECKSUM_LEVELS, checksum
 from orders.requests import PlaceOrder
 
@@ -39,6 +41,15 @@ class OrderLike(Protocol):
     filled_quote: int
     prevented: int
     fee: int
+
+
+class ProgressLike(Protocol):
+    """What a settlement knows of how far a symbol has come."""
+
+    market: Market
+    status: str
+    book_sequence: int
+    conditions: Conditions
 
 
 class BookReader(Protocol):
@@ -78,9 +89,11 @@ def own_trade(trade: Sequence[Any], symbol_id: int, *, is_maker: bool) -> list[A
     ]  # fmt: skip
 
 
-def book_change(market: Market, book: BookReader, sequence: int, bids: list[list[str]], asks: list[list[str]]) -> list[Any]:
-    """The levels that changed, and the checksum of the book as it now is."""
-    return [sequence, checksum(_best(market, book, BUY), _best(market, book, SELL)), bids, asks]
+def book_change(progress: ProgressLike, book: BookReader, bids: list[list[str]], asks: list[list[str]]) -> list[Any]:
+    """The levels that changed, the checksum of the book as it now is, and what an auction that is going on would come to."""
+    market, conditions = progress.market, progress.conditions
+    auction = [conditions.indicative, conditions.phase_ends_ms] if progress.status == AUCTION else None
+    return [progress.book_sequence, checksum(_best(market, book, BUY), _best(market, book, SELL)), bids, asks, auction]
 
 
 def _best(market: Market, book: BookReader, side: int) -> list[tuple[str, str]]:

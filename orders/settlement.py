@@ -490,7 +490,7 @@ def _market_letter(batch: SymbolBatch, book: ReadsLevels, bids: list[list[str]],
     progress = batch.progress
     if not (batch.levels or batch.trades or batch.statuses):
         return []
-    change = news.book_change(progress.market, book, progress.book_sequence, bids, asks) if batch.levels else None
+    change = news.book_change(progress, book, bids, asks) if batch.levels else None
     trades = [(*trade[:12], batch.takers.get(trade[2], "")) for trade in batch.trades]
     payload = [progress.market.id, batch.stamp_ms, change, trades, batch.statuses]
     events = len(trades) + bool(change) + len(batch.statuses)

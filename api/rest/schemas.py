@@ -140,12 +140,23 @@ class OwnTradeSerializer(PublicTradeSerializer):
     is_maker = serializers.BooleanField()
 
 
+class AuctionSerializer(serializers.Serializer):
+    """What the auction would come to now; all but `ends_at` null while nothing would trade."""
+
+    price = _decimal("At which all of it would trade.", allow_null=True)
+    quantity = _decimal("That would trade.", allow_null=True)
+    surplus = _decimal("Left over at that price, on `surplus_side`.", allow_null=True)
+    surplus_side = _choice(parsing.SIDES, allow_null=True, help_text="Null: nothing is left over.")
+    ends_at = _time("When it ends by itself, unless its price is beyond the band then: it goes on for a minute.", allow_null=True)
+
+
 class BookSerializer(serializers.Serializer):
     symbol = serializers.CharField()
     sequence = serializers.IntegerField()
     checksum = serializers.IntegerField(help_text="CRC32 of `price:quantity` of up to ten bids, then up to ten asks, joined by `|`.")
     bids = serializers.ListField(child=serializers.ListField(child=serializers.CharField()), help_text="[price, quantity], best first.")
     asks = serializers.ListField(child=serializers.ListField(child=serializers.CharField()), help_text="[price, quantity], best first.")
+    auction = AuctionSerializer(allow_null=True, help_text="Always there; null unless the symbol's status is AUCTION.")
     timestamp = _time()
 
 
@@ -185,6 +196,13 @@ class SymbolSerializer(serializers.Serializer):
     maker_fee = serializers.CharField(help_text="A fraction: 0.001 is 0.1 %.")
     taker_fee = serializers.CharField(help_text="A fraction: 0.001 is 0.1 %.")
     order_types = serializers.ListField(child=serializers.CharField(), help_text="Empty: all.")
+    dynamic_band = serializers.CharField(
+        allow_null=True, help_text="A fraction: 0.05 halts the symbol before a trade beyond 5 % of the price a minute ago. Null: off."
+    )
+    halt_s = serializers.IntegerField(help_text="How long such a halt lasts, in seconds; an auction follows.")
+    auction_s = serializers.IntegerField(help_text="How long an auction collects orders, in seconds.")
+    resumes_by_auction = serializers.BooleanField(help_text="Whether an operator's resumption after a halt goes through an auction.")
+    opens_at = serializers.TimeField(allow_null=True, help_text="UTC, when the daily opening auction ends; null: there is none.")
 
 
 class TimeSerializer(serializers.Serializer):

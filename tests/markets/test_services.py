@@ -1,3 +1,4 @@
+from datetime import time
 from decimal import Decimal
 
 import pytest
@@ -48,7 +49,20 @@ def test_a_symbol_is_listed_with_its_numbers_at_its_own_decimals():
         "maker_fee": "-0.0002",
         "taker_fee": "0.001",
         "order_types": ["MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"],
+        "dynamic_band": "0.05",
+        "halt_s": 60,
+        "auction_s": 60,
+        "resumes_by_auction": False,
+        "opens_at": None,
     }
+
+
+def test_the_phases_of_a_symbol_are_told():
+    symbol = SymbolFactory(halt_s=30, auction_s=300, dynamic_band=None)
+    Symbol.objects.filter(pk=symbol.pk).update(opens_at=time(8, 30), resumes_by_auction=True)
+    row = listing(symbol.name)
+    told = {name: row[name] for name in ("halt_s", "auction_s", "dynamic_band", "opens_at", "resumes_by_auction")}
+    assert told == {"halt_s": 30, "auction_s": 300, "dynamic_band": None, "opens_at": "08:30:00", "resumes_by_auction": True}
 
 
 def test_a_tick_of_ten_shows_no_decimals():

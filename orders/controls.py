@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from exchange_platform.db import own
+from exchange_platform.db import own, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from notifications.wakeups import INBOX, NOTIFY_SQL
@@ -78,20 +78,31 @@ def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, requ
             raise Delisted(f"{symbol} is delisted, which is final. List a new symbol.")
         if status == "TRADING" and before == "HALTED" and resumes_by_auction:
             status = "AUCTION"
-        cursor.execute("UPDATE markets_symbol SET status = %s WHERE id = %s", [status, symbol_id])
-        payload = commands.pack([[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]])
-        cursor.execute("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)", [symbol_id, payload])
-        cursor.execute(NOTIFY_SQL, [INBOX])
-        audit.record(
-            actor=actor,
-            action="symbol.status",
-            subject=f"symbol:{symbol}",
-            reason=reason,
-            before={"status": before},
-            after={"status": status},
-            request_id=request_id,
+        put_status(
+            cursor, symbol_id=symbol_id, symbol=symbol, before=before, status=status, actor=actor, reason=reason, request_id=request_id
         )
     return status
+
+
+def put_status(
+    cursor: Any, *, symbol_id: int, symbol: str, before: str, status: str, actor: str, reason: str, request_id: str = ""
+) -> None:
+    """The symbol's new status, the command to its worker, the audit entry. Joins the caller's transaction, which holds the symbol's row
+    locked and has seen that it may go from `before` to `status`. Raises: RuntimeError outside a transaction."""
+    require_transaction()
+    cursor.execute("UPDATE markets_symbol SET status = %s WHERE id = %s", [status, symbol_id])
+    payload = commands.pack([[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]])
+    cursor.execute("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)", [symbol_id, payload])
+    cursor.execute(NOTIFY_SQL, [INBOX])
+    audit.record(
+        actor=actor,
+        action="symbol.status",
+        subject=f"symbol:{symbol}",
+        reason=reason,
+        before={"status": before},
+        after={"status": status},
+        request_id=request_id,
+    )
 
 
 def cancel_all(*, symbol: str | None, account: str | None, institution: str | None, actor: str, reason: str, request_id: str = "") -> int:

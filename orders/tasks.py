@@ -1,5 +1,6 @@
-"""Background work of the orders: reconciliation every few minutes, and the end of spent nonces."""
+"""Background work of the orders: reconciliation every few minutes, opening auctions, the end of spent nonces and of old history."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -9,7 +10,7 @@ from django.db import connection
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
 from markets.units import market_by_id
-from orders import book_snapshots, candles, command_log, retention
+from orders import book_snapshots, candles, command_log, retention, schedule
 from orders.command_log import Verified
 from orders.reconcile import reconcile
 
@@ -68,6 +69,15 @@ def purge_spent_nonces() -> int:
         if chunk < NONCES_PER_CHUNK:
             break
     return purged
+
+
+@shared_task(name="orders.tasks.open_auctions")
+def open_auctions() -> int:
+    """Put symbols whose opening auction is due into it (`orders.schedule`). Returns how many. Harmless to repeat."""
+    opened = schedule.open_auctions(now=datetime.now(UTC))
+    for symbol in opened:
+        logger.info("opening_auction", symbol=symbol)
+    return len(opened)
 
 
 @shared_task(name="orders.tasks.update_market_data")

@@ -216,6 +216,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
+    "open-auctions": {"task": "orders.tasks.open_auctions", "schedule": 3.0, "options": {"expires": 3}},
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},

@@ -7,10 +7,11 @@ import pytest
 
 from markets.models import Symbol
 from markets.units import market_by_id
+from notifications.channels import symbol_group
 from orders import feeds, market_data, snapshots
 from orders.controls import set_symbol_status
 from tests.matching_worker.exchange import Exchange, Trader, open_exchange
-from tests.notifications.listener import words_of
+from tests.notifications.listener import Listener, words_of
 
 NOTHING = {"price": None, "quantity": None, "surplus": None, "surplus_side": None}
 
@@ -39,8 +40,11 @@ def set_status(exchange: Exchange, symbol: Symbol, status: str) -> None:
 def messages(exchange: Exchange, symbol: Symbol) -> list[dict[str, Any]]:
     """Of the book's channel, as it tells them."""
     rows = exchange.rows("SELECT topic, payload FROM notifications_outbox WHERE topic = 'market' ORDER BY id")
-    told = words_of([(topic, bytes(payload)) for topic, payload in rows])
-    return [message["data"] for words in told for message in words.messages if message["channel"] == f"orderbook.{symbol.name}"]
+    listener = Listener()
+    for words in words_of([(topic, bytes(payload)) for topic, payload in rows]):
+        assert words.group is not None
+        listener.hear(words.group, words.messages)
+    return [message["data"] for message in listener.heard[symbol_group(symbol.pk), f"orderbook.{symbol.name}"]]
 
 
 def without_time(book: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +100,10 @@ def test_nothing_left_over_has_no_side(exchange: Exchange, symbol: Symbol, trade
 
 
 def test_a_letter_from_before_auctions_were_told_is_still_put_into_words(symbol: Symbol) -> None:
-    [words] = feeds.market_words([[symbol.pk, 1_700_000_000_000, [7, 0, [], []], [], []]])
+    [words] = feeds.market_words([[symbol.pk, 1_700_000_000_000, [1, 0, [], []], [], []]])
     assert not isinstance(words, Exception), words
-    assert words.messages[0]["data"]["auction"] is None
+    listener = Listener()
+    assert words.group is not None
+    listener.hear(words.group, words.messages)
+    [[message]] = listener.heard.values()
+    assert (message["data"]["sequence"], message["data"]["auction"]) == (1, None)

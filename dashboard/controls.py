@@ -1,4 +1,4 @@
-"""An operator's controls over one market: halt, resume, cancel all. One address, JSON in and out, one service call each."""
+"""An operator's controls over one market: halt, resume, auction, cancel all. One address, JSON in and out, one service call each."""
 
 import re
 from collections.abc import Callable
@@ -13,15 +13,16 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.pages import guarded
 from dashboard.people import allowed
-from dashboard.queries import latest_controls, market_state
+from dashboard.queries import latest_controls, market_phases, market_state
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from institutions.models import User
 from institutions.rights import Right
 from orders.controls import cancel_all, set_symbol_status
 
-HALT, RESUME, CANCEL_ALL = "halt", "resume", "cancel_all"
-NEEDED: Final = {HALT: Right.SYMBOL_STATUS, RESUME: Right.SYMBOL_STATUS, CANCEL_ALL: Right.CANCEL_ALL}
+CANCEL_ALL: Final = "cancel_all"
+SETS: Final = {"halt": "HALTED", "resume": "TRADING", "auction": "AUCTION"}
+NEEDED: Final = {**dict.fromkeys(SETS, Right.SYMBOL_STATUS), CANCEL_ALL: Right.CANCEL_ALL}
 REASON_LONGEST: Final = 500
 _STATUS: Final = {
     "UNAUTHENTICATED": 401,
@@ -40,6 +41,13 @@ log = structlog.get_logger("dashboard.controls")
 def controls_used(request: HttpRequest) -> HttpResponse:
     """{results}: the latest controls that anybody used, for who may read the trail."""
     return _answered(request, lambda request_id: {"results": latest_controls()}, right=Right.READ_AUDIT)
+
+
+@require_safe
+@guarded
+def phases(request: HttpRequest) -> HttpResponse:
+    """{at, results}: the markets that are halted or in an auction, why and until when. Public, as the markets are."""
+    return _answered(request, lambda request_id: market_phases())
 
 
 # Exempt from Django's token: whoever calls proves themselves in a header that a browser never sends by itself (decision 0014).
@@ -78,8 +86,7 @@ def _act(request: HttpRequest, symbol: str, request_id: str) -> dict[str, Any]:
         if action == CANCEL_ALL:
             asked = cancel_all(symbol=symbol, account=None, institution=None, actor=actor, reason=reason, request_id=request_id)
         else:
-            status = "HALTED" if action == HALT else "TRADING"
-            set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason, request_id=request_id)
+            set_symbol_status(symbol=symbol, status=SETS[action], actor=actor, reason=reason, request_id=request_id)
     log.warning("control_used", action=action, symbol=symbol, actor=actor, request_id=request_id, asked=asked)
     return {**market_state(symbol=symbol), **({} if asked is None else {"asked": asked})}
 

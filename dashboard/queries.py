@@ -3,9 +3,15 @@
 from typing import Any, Final
 
 from django.db import connection
+from django.utils.timezone import now
 
 from institutions.models import AuditEntry
+from markets.units import market_by_id
+from matching.core.messages import COMMAND
 from orders.controls import NoSuchSymbol, live_orders
+from orders.market_data import auction_view
+from orders.presentation import timestamp
+from orders.schedule import ACTOR as SCHEDULE
 
 CONTROLS: Final = ("symbol.status", "orders.cancel_all")
 SHOWN: Final = 12
@@ -44,6 +50,39 @@ def market_state(*, symbol: str) -> dict[str, Any]:
             {"asset": base, "amount": f"{live.held_base.normalize():f}" if live else "0"},
             {"asset": quote, "amount": f"{live.held_quote.normalize():f}" if live else "0"},
         ],
+    }
+
+
+def market_phases() -> dict[str, Any]:
+    """Why listed markets do not trade as usual: `at`, the server's clock, and `results`, one row for each that its worker has in AUCTION or
+    HALTED: `symbol, status, cause, ends_at, auction`.
+
+    `cause`: that of the status, SCHEDULE for an opening auction. `ends_at`: when it ends by itself, null: somebody has to end it.
+    `auction`: as in the book, null in a halt. One statement; public, so nobody's name is in it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT s.id, s.name, c.status, c.conditions->>'cause', (c.conditions->>'phase_ends_ms')::bigint,
+                      (SELECT h.actor FROM orders_symbolstatus h WHERE h.symbol_id = s.id ORDER BY h.number DESC LIMIT 1),
+                      (c.conditions->'indicative'->>0)::bigint, (c.conditions->'indicative'->>1)::bigint,
+                      (c.conditions->'indicative'->>2)::bigint
+               FROM markets_symbol s JOIN orders_checkpoint c ON c.symbol_id = s.id
+               WHERE s.is_listed AND c.status IN ('AUCTION', 'HALTED') ORDER BY s.name"""
+        )
+        rows = cursor.fetchall()
+    return {"at": timestamp(now()), "results": [_phase(*row) for row in rows]}
+
+
+def _phase(
+    symbol_id: int, name: str, status: str, cause: str | None, ends_ms: int | None, actor: str | None, *indicative: int
+) -> dict[str, Any]:
+    auction = auction_view(market_by_id(symbol_id), None if indicative[0] is None else indicative, ends_ms or 0)
+    return {
+        "symbol": name,
+        "status": status,
+        "cause": "SCHEDULE" if cause == COMMAND and actor == SCHEDULE else cause or "",
+        "ends_at": auction["ends_at"],
+        "auction": auction if status == "AUCTION" else None,
     }
 
 

@@ -54,8 +54,14 @@ class Halt(SymbolStatusOperation):
 
 class Resume(SymbolStatusOperation):
     name, title, status = "resume", "Resume", "TRADING"
-    from_statuses = ("HALTED", "POST_ONLY", "CANCEL_ONLY")
-    question = "Orders are taken and matched again."
+    from_statuses = ("HALTED", "POST_ONLY", "CANCEL_ONLY", "AUCTION")
+    question = "Orders are taken and matched again. An auction ends now: what it has collected trades at one price."
+
+
+class Auction(SymbolStatusOperation):
+    name, title, status = "auction", "Auction", "AUCTION"
+    from_statuses = ("TRADING", "HALTED", "POST_ONLY", "CANCEL_ONLY")
+    question = "Orders are collected and do not match; when the symbol's time for an auction is over they trade together at one price."
 
 
 class PostOnly(SymbolStatusOperation):
@@ -138,7 +144,7 @@ class CancelAllOfInstitution(CancelAllOnSymbols):
 
 
 def register() -> None:
-    for operation in (Halt(), Resume(), PostOnly(), CancelOnly(), CancelAllOfSymbol()):
+    for operation in (Halt(), Resume(), Auction(), PostOnly(), CancelOnly(), CancelAllOfSymbol()):
         add_operation("markets.symbol", operation)
     add_operation("institutions.account", CancelAllOfAccount())
     add_operation("institutions.institution", CancelAllOfInstitution())

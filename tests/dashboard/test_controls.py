@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils.timezone import now
 
 from institutions.models import AuditEntry, User
 from markets.models import Symbol
+from orders.models import Checkpoint, SymbolStatus
 from tests.dashboard.conftest import token_of
 from tests.factories import AccountFactory, SymbolFactory, order_row
 
@@ -114,3 +116,46 @@ def test_a_market_that_is_not_there(operator: User) -> None:
 
 def _state(symbol: Symbol, user: User) -> Any:
     return Client().get(path(symbol), headers={"Authorization": f"Bearer {token_of(user)}"}).json()
+
+
+def test_an_auction_is_called_and_resumption_may_lead_through_one(symbol: Symbol, operator: User) -> None:
+    assert post(symbol, operator, {"action": "auction", "reason": "news"}).json()["status"] == "AUCTION"
+    post(symbol, operator, {"action": "halt", "reason": "odd prints"})
+    Symbol.objects.filter(pk=symbol.pk).update(resumes_by_auction=True)
+    assert post(symbol, operator, {"action": "resume", "reason": "all clear"}).json()["status"] == "AUCTION"
+
+
+def phase_of(symbol: Symbol, status: str, cause: str, *, actor: str = "engine", **conditions: Any) -> Any:
+    """What the page is told of a symbol whose worker left it so."""
+    Checkpoint.objects.create(
+        symbol_id=symbol.pk, shard_id=0, status=status, chain=b"", settled_at=now(), conditions={"cause": cause, **conditions}
+    )
+    SymbolStatus.objects.create(symbol_id=symbol.pk, number=1, sequence=1, status=status, actor=actor, cause=cause, at=now())
+    answer = Client().get("/phases").json()
+    assert answer["at"].endswith("Z")
+    return [row for row in answer["results"] if row["symbol"] == symbol.name]
+
+
+def test_a_halt_is_told_with_its_cause_and_its_end(symbol: Symbol) -> None:
+    [phase] = phase_of(symbol, "HALTED", "PRICE_BAND", phase_ends_ms=1_700_000_030_000)
+    assert (phase["status"], phase["cause"], phase["ends_at"], phase["auction"]) == (
+        "HALTED", "PRICE_BAND", "2023-11-14T22:13:50.000Z", None,
+    )  # fmt: skip
+
+
+def test_a_persons_halt_has_no_end_and_tells_nobodys_name(symbol: Symbol) -> None:
+    [phase] = phase_of(symbol, "HALTED", "COMMAND", actor="user:7:olga", phase_ends_ms=0)
+    assert phase == {"symbol": symbol.name, "status": "HALTED", "cause": "COMMAND", "ends_at": None, "auction": None}
+
+
+def test_an_opening_auction_is_told_as_scheduled_with_what_it_would_come_to(symbol: Symbol) -> None:
+    ends = {"phase_ends_ms": 1_700_000_030_000}
+    [phase] = phase_of(symbol, "AUCTION", "COMMAND", actor="schedule", indicative=[10_150, 2_500, -500], **ends)
+    assert phase["cause"] == "SCHEDULE"
+    assert phase["auction"] == {
+        "price": "101.50", "quantity": "2.500", "surplus": "0.500", "surplus_side": "SELL", "ends_at": "2023-11-14T22:13:50.000Z",
+    }  # fmt: skip
+
+
+def test_what_trades_has_no_phase(symbol: Symbol) -> None:
+    assert phase_of(symbol, "TRADING", "AUCTION_OVER") == []

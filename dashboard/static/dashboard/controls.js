@@ -11,9 +11,14 @@ const KINDS = {
     title: symbol => `Halt ${symbol}`, button: "Halt now", danger: true,
     effect: state => ["Nothing matches any more and new orders are refused.", kept(state, "stays in the book and can still be cancelled by its owner.", "stay in the book and can still be cancelled by their owners.")],
   },
+  auction: {
+    title: symbol => `Auction on ${symbol}`, button: "Begin the auction", danger: true,
+    effect: state => ["Orders are collected and nothing matches; at the end they trade together at one price.", kept(state, "takes part.", "take part.")],
+  },
   resume: {
     title: symbol => `Resume ${symbol}`, button: "Resume trading", danger: false,
-    effect: state => ["Orders are taken and match again at once.", kept(state, "is in the book and can match.", "are in the book and can match.")],
+    effect: state => [state.status === "AUCTION" ? "The auction ends now: what it has collected trades at one price, and matching goes on."
+      : "Orders are taken and match again, at once or, where the market's rules say so, after an auction.", kept(state, "is in the book and can match.", "are in the book and can match.")],
   },
   cancel_all: {
     title: symbol => `Cancel all on ${symbol}`, button: "Cancel all orders", danger: true,
@@ -72,12 +77,12 @@ export async function openControl(action, symbol, done) {
   reason.oninput = () => reason.setCustomValidity("");
 }
 
-const isEffective = (action, state) =>
-  state.waiting === 0 && (action === "cancel_all" || state.effective_status === (action === "halt" ? "HALTED" : "TRADING"));
+const isEffective = (action, sent, state) => state.waiting === 0 && (action === "cancel_all" || state.effective_status === sent.status);
 
-async function untilEffective(action, symbol, state, tell) {
+async function untilEffective(action, symbol, sent, tell) {
   const begun = Date.now();
-  while (!isEffective(action, state) && Date.now() - begun < EFFECT_WITHIN_MS) {
+  let state = sent;
+  while (!isEffective(action, sent, state) && Date.now() - begun < EFFECT_WITHIN_MS) {
     await pause(150);
     if (Date.now() - begun > 1000) tell(Date.now() - begun);
     state = await call("GET", address(symbol));
@@ -87,7 +92,7 @@ async function untilEffective(action, symbol, state, tell) {
 
 function said(action, symbol, sent, state) {
   const at = `${clock(new Date().toISOString())} UTC, sequence ${grouped(String(state.sequence))}, request ${sent.request_id}`;
-  if (!isEffective(action, state)) return [`Recorded, but the matching worker has not acted within ${EFFECT_WITHIN_MS / 1000} s. Look at its health. Request ${sent.request_id}.`, "bad"];
+  if (!isEffective(action, sent, state)) return [`Recorded, but the matching worker has not acted within ${EFFECT_WITHIN_MS / 1000} s. Look at its health. Request ${sent.request_id}.`, "bad"];
   const done = sent.asked ? `${grouped(String(sent.asked))} cancels carried out; ${orders(state)} now.` : "No order was open.";
   if (action === "cancel_all") return [`${done} ${at}.`, "good"];
   return [`${symbol} is ${spoken(state.effective_status)} in the worker's sequence. ${at}.`, "good"];

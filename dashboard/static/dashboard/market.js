@@ -10,6 +10,7 @@ import { direction, grouped, NONE, percent, short, spoken } from "./format.js";
 import { Ladder } from "./ladder.js";
 import { Mine } from "./mine.js";
 import { OrderForm } from "./order-form.js";
+import { causeOf, hasPhase, indicated, readPhases, remaining } from "./phases.js";
 import { read } from "./rest.js";
 import { startShell } from "./shell.js";
 import { Tape } from "./tape.js";
@@ -34,12 +35,31 @@ async function rulesAtLast() {
   }
 }
 
-function showStatus({ status }) {
-  const banner = find("#banner");
+let phase = null;  // of this market, while it is halted or in an auction
+
+async function showStatus({ status }) {
   document.body.dataset.status = status;
   write(find("#status"), spoken(status));
-  banner.hidden = status === "TRADING";
-  write(banner, BANNERS[status] ?? "");
+  find("#banner").hidden = status === "TRADING";
+  if (!hasPhase(status)) phase = null;
+  showPhase(status);
+  if (!hasPhase(status)) return;
+  phase = (await readPhases())[symbol] ?? null;
+  showPhase(status);
+}
+
+function showPhase(status) {
+  const why = phase && causeOf(phase);
+  write(find("#banner-text"), `${BANNERS[status] ?? ""}${why ? ` Cause: ${why}.` : ""}`);
+  tick();
+}
+
+/** What changes while a phase lasts; not in the part that is read out. */
+function tick() {
+  const left = phase ? remaining(phase) : "", [base, quote] = symbol.split("/");
+  find("#banner-now").hidden = !phase || (!phase.auction && !left);
+  write(find("#indicated"), phase?.auction ? indicated(phase.auction, { base, quote }) : "");
+  write(find("#countdown"), left ? `${phase.status === "AUCTION" ? "Ends in" : "Auction in"} ${left}` : "");
 }
 
 function showTicker(ticker, rules) {
@@ -77,15 +97,17 @@ async function start() {
   const chart = new CandleChart(find("#candles"), { symbol, tickDecimals });
   const mine = new Mine(symbol, { changed: ({ orders, balances }) => {
     form.balances(balances);
-    ladder.own(orders.filter(order => order.symbol === symbol && order.price).map(order => order.price));
+    ladder.own(orders.filter(order => order.symbol === symbol && order.price && order.status !== "PENDING_TRIGGER").map(order => order.price));
   } });
 
   choice(find("#interval"), interval => chart.show(interval));
   choice(find("#view"), view => { showDepth(view === "depth"); find("#legend").hidden = find("#interval").hidden = view === "depth"; depth.draw(); });
   chart.show("1m");
-  showStatus(rules);
+  showStatus(rules).catch(() => { /* the next look tells */ });
+  setInterval(tick, 1000);
 
   follow(`orderbook.${symbol}`, message => {
+    if (phase && message.data.auction) { phase = { ...phase, auction: message.data.auction, ends_at: message.data.auction.ends_at }; tick(); }
     if (!book.take(message.data, { isSnapshot: message.type === "SNAPSHOT" })) refresh(message.channel);
     const bid = book.bids[0]?.[0] ?? null, ask = book.asks[0]?.[0] ?? null;
     form.best = { bid, ask };
@@ -104,7 +126,7 @@ async function start() {
   const watch = async () => {
     try {
       const now = await rulesOf();
-      if (now) { showStatus(now); form.rules = now; }
+      if (now) { form.rules = now; await showStatus(now); }
     } catch { /* the mark in the head tells */ }
     setTimeout(watch, document.hidden ? STATUS_MS * 5 : STATUS_MS);
   };

@@ -19,7 +19,9 @@ const TOLD = {
   NO_REFERENCE_PRICE: () => "There is no fresh price to protect a market order with. Use a limit order.",
   SYMBOL_HALTED: rules => `${rules.symbol} is halted. Nothing was placed. Wait until it trades again; your open orders can be cancelled.`,
   SYMBOL_CANCEL_ONLY: rules => `${rules.symbol} takes no new orders at present, cancels only.`,
-  SYMBOL_POST_ONLY: rules => `${rules.symbol} takes only orders that rest at present. Use Post-only.`,
+  SYMBOL_POST_ONLY: rules => `${rules.symbol} takes only orders that rest at present. Use Limit with Post-only.`,
+  WOULD_TRIGGER_IMMEDIATELY: () => "The price has reached this level already. Choose another one, or send the order without a stop.",
+  REDUCE_ONLY_REJECTED: () => "There is nothing left to reduce: see your positions, and your other orders that only reduce.",
   RISK_MAX_ORDER_VALUE: () => "The order is worth more than your limit for one order. Lower the amount, or split it.",
   RISK_MAX_POSITION: () => "It would take your position beyond its limit. Lower the amount.",
   RISK_OPEN_ORDERS: () => "You have as many open orders as you may. Cancel some first.",
@@ -46,6 +48,9 @@ const ENDED = {
   USER_CANCEL: "you cancelled it",
   CANCEL_ALL: "all orders were cancelled",
   ADMIN_CANCEL: "an operator cancelled it",
+  EXPIRED: "its time is over",
+  WOULD_TRIGGER_IMMEDIATELY: "the price had reached its stop already",
+  REDUCE_ONLY_REJECTED: "there was nothing left to reduce",
 };
 
 /** One or two sentences: what is wrong, what to do. */
@@ -64,7 +69,8 @@ export function outcome(order, rules) {
   switch (order.status) {
     case "FILLED": return `${what}${at}. Filled.`;
     case "PARTIALLY_FILLED": return `${what}${at}. The rest, ${nice(order.remaining_quantity)}, stands in the book.`;
-    case "OPEN": return `In the book: ${nice(order.quantity)} ${rules.base} at ${grouped(order.price)}.`;
+    case "OPEN": return order.price ? `In the book: ${nice(order.quantity)} ${rules.base} at ${grouped(order.price)}.` : "Collected for the auction.";
+    case "PENDING_TRIGGER": return `Waiting: acts when the price comes to ${grouped(order.stop_price)}.`;
     case "PENDING": return "Taken; matching has not answered yet. Watch your open orders.";
     default: return traded ? `${what}${at}; ${why || spoken(order.status)}.` : `Nothing was traded: ${why || spoken(order.status)}.`;
   }

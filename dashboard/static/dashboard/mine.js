@@ -1,31 +1,34 @@
-// The account's own open orders, fills and balances.
+// The account's own open orders and waiting stops, fills, positions and balances.
 
 import { accounts } from "./accounts.js";
 import { trimmed } from "./decimal.js";
 import { choice, find, make, perFrame, write } from "./dom.js";
 import { follow } from "./feed.js";
-import { dayAndClock, grouped, NONE, spoken } from "./format.js";
+import { dayAndClock, direction, grouped, NONE, spoken } from "./format.js";
 import { explained } from "./messages.js";
 import { API, call } from "./rest.js";
 
-const OPEN = new Set(["PENDING", "OPEN", "PARTIALLY_FILLED", "PENDING_TRIGGER"]);
+const OPEN = new Set(["PENDING", "OPEN", "PARTIALLY_FILLED", "PENDING_TRIGGER", "TRIGGERED"]);
+const POSITIONS_MS = 3_000;  // the contract has no channel for positions
 const FILLS_KEPT = 100;
 const COLUMNS = {
-  orders: ["Time", "Market", "Side", "Kind", "Price", "Amount", "Filled", ""],
+  orders: ["Time", "Market", "Side", "Kind", "Stop", "Price", "Amount", "Filled", ""],
   fills: ["Time", "Market", "Side", "Price", "Amount", "Fee", "Role"],
+  positions: ["Market", "Amount", "Average price", "Realised", "Unrealised"],
   balances: ["Asset", "Total", "In orders", "Available"],
 };
-const NOTHING = { orders: "No open orders.", fills: "No fills yet.", balances: "No balances." };
+const NOTHING = { orders: "No open orders.", fills: "No fills yet.", positions: "No position.", balances: "No balances." };
 
 export class Mine {
-  #symbol; #list = "orders"; #orders = new Map(); #fills = new Map(); #balances = new Map(); #cancelling = new Set();
+  #symbol; #list = "orders"; #orders = new Map(); #fills = new Map(); #balances = new Map(); #positions = []; #cancelling = new Set();
 
   /** `changed({orders, balances})` whenever either has. */
   constructor(symbol, { changed }) {
     this.#symbol = symbol;
     this.changed = changed;
     this.draw = perFrame(() => this.#draw());
-    choice(find("#list"), list => { this.#list = list; this.draw(); });
+    choice(find("#list"), list => { this.#list = list; this.draw(); this.#readPositions(); });
+    setInterval(() => { if (!document.hidden) this.#readPositions(); }, POSITIONS_MS);
     find("#only-here").addEventListener("change", this.draw);
     accounts.addEventListener("change", () => this.#begin());
     follow("user.orders", message => this.#takeOrders(message));
@@ -41,7 +44,18 @@ export class Mine {
     this.#orders.clear();
     this.#fills.clear();
     this.#balances.clear();
+    this.#positions = [];
     this.#tell();
+    this.#readPositions();
+  }
+
+  async #readPositions() {
+    const account = accounts.current;
+    if (this.#list !== "positions" || !account) return;
+    try {
+      const { results } = await call("GET", `${API}/positions?account=${account}`);
+      if (account === accounts.current) { this.#positions = results; this.draw(); }
+    } catch { /* the mark in the head tells */ }
   }
 
   #takeOrders({ type, data }) {
@@ -86,12 +100,13 @@ export class Mine {
     }
     const rows = list === "orders" ? orders.map(order => this.#orderRow(order))
       : list === "fills" ? this.#here([...this.#fills.values()]).sort((a, b) => (a.trade_id < b.trade_id ? 1 : -1)).slice(0, FILLS_KEPT).map(fillRow)
+      : list === "positions" ? this.#here(this.#positions).filter(row => Number(row.quantity) || Number(row.realised_pnl)).map(positionRow)
       : [...this.#balances.values()].filter(row => Number(row.posted) || Number(row.held)).map(balanceRow);
     update(find("tbody", table), accounts.current ? rows : []);
     table.hidden = !rows.length || !accounts.current;
     const nothing = find("#nothing-mine");
     nothing.hidden = !table.hidden;
-    write(nothing, accounts.current ? NOTHING[list] : "Log in as a trader to see your orders, fills and balances.");
+    write(nothing, accounts.current ? NOTHING[list] : "Log in as a trader to see your orders, fills, positions and balances.");
   }
 
   #orderRow(order) {
@@ -100,10 +115,12 @@ export class Mine {
       key: id,
       cells: [
         [dayAndClock(order.created_at), "soft"], [order.symbol], [spoken(side), side === "BUY" ? "up" : "down"],
-        [lifetime === "GTX" ? "post-only" : `${spoken(kind)} ${lifetime}`], [order.price ? grouped(order.price) : "market"],
+        [lifetime === "GTX" ? "post-only" : `${spoken(kind)} ${lifetime}`],
+        [order.stop_price ? `${grouped(order.stop_price)} ${order.status === "PENDING_TRIGGER" ? "waiting" : order.status === "PENDING" ? "…" : "triggered"}` : NONE],
+        [order.price ? grouped(order.price) : "market"],
         [order.quantity ?? order.quote_quantity ?? NONE], [`${filledPercent(order)} %`],
       ],
-      button: { text: isGoing ? "Cancelling…" : "Cancel", label: `Cancel the order to ${spoken(side)} ${order.quantity} at ${order.price}`, isOff: isGoing, run: () => this.#cancel(order) },
+      button: { text: isGoing ? "Cancelling…" : "Cancel", label: `Cancel the order to ${spoken(side)} ${order.quantity} at ${order.price ?? order.stop_price ?? "market"}`, isOff: isGoing, run: () => this.#cancel(order) },
     };
   }
 
@@ -133,6 +150,17 @@ function fillRow(fill) {
     cells: [
       [dayAndClock(fill.timestamp), "soft"], [fill.symbol], [isBuyer ? "buy" : "sell", isBuyer ? "up" : "down"], [grouped(fill.price)], [fill.quantity],
       [`${trimmed(fill.fee)} ${fill.fee_asset}`], [fill.is_maker ? "maker" : "taker"],
+    ],
+  };
+}
+
+function positionRow(row) {
+  const [, quote] = row.symbol.split("/"), money = text => (text === null ? NONE : `${grouped(trimmed(text))} ${quote}`);
+  return {
+    key: row.symbol,
+    cells: [
+      [row.symbol, "strong"], [grouped(trimmed(row.quantity))], [row.average_entry_price === null ? NONE : grouped(trimmed(row.average_entry_price))],
+      [money(row.realised_pnl), direction(row.realised_pnl)], [money(row.unrealised_pnl), direction(row.unrealised_pnl)],
     ],
   };
 }

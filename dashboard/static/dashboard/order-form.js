@@ -2,7 +2,7 @@
 
 import { accounts } from "./accounts.js";
 import { decimalsOf, isFiner, plain, trimmed, units } from "./decimal.js";
-import { choice, find, make, write } from "./dom.js";
+import { all, choice, find, make, write } from "./dom.js";
 import { grouped, NONE } from "./format.js";
 import { explained, outcome } from "./messages.js";
 import { API, call, NoAnswer } from "./rest.js";
@@ -10,8 +10,11 @@ import { session } from "./session.js";
 import { askToLogIn } from "./shell.js";
 
 const ASKS_AGAIN_MS = [400, 1200, 3000];
-const FIELD_OF = { OFF_TICK: "price", PRICE_OUT_OF_RANGE: "price", PRICE_OUTSIDE_BAND: "price", POST_ONLY_WOULD_TAKE: "price",
+const FIELD_OF = { OFF_TICK: "price", PRICE_OUT_OF_RANGE: "price", PRICE_OUTSIDE_BAND: "price", POST_ONLY_WOULD_TAKE: "price", WOULD_TRIGGER_IMMEDIATELY: "stop_price",
   OFF_LOT: "amount", QUANTITY_TOO_SMALL: "amount", QUANTITY_TOO_LARGE: "amount", NOTIONAL_TOO_SMALL: "amount", INSUFFICIENT_FUNDS: "amount" };
+const STANDS = ["PENDING", "OPEN", "PENDING_TRIGGER"];
+const EXPIRES_IN_MS = 3_600_000;
+const HELD_ABOVE_STOP = 50n;  // thousandths: a stop-market buy is held for at its stop price and five percent
 const pause = ms => new Promise(done => setTimeout(done, ms));
 
 export class OrderForm {
@@ -28,6 +31,10 @@ export class OrderForm {
     this.quoteDecimals = (rules.min_notional.split(".")[1] ?? "").length;
     this.setSide = choice(find("#side"), side => { this.#side = side; this.#show(); });
     choice(find("#kind"), kind => { this.#kind = kind; this.#showPart(0); this.#show(); });
+    for (const name of ["stop_kind", "time_in_force", "post_only"]) this.fields[name].addEventListener("change", () => this.#show());
+    this.fields.stop_price.addEventListener("input", () => { this.#clear("stop_price"); this.#reckon(); });
+    this.fields.expire_at.addEventListener("input", () => this.#clear("expire_at"));
+    this.fields.stop_price.addEventListener("keydown", event => this.#nudge(event, "stop_price", this.tickDecimals, rules.tick_size));
     this.form.addEventListener("submit", event => { event.preventDefault(); this.#send(); });
     this.fields.price.addEventListener("input", () => { this.#clear("price"); this.#reckon(); });
     this.fields.amount.addEventListener("input", () => { this.#clear("amount"); this.#showPart(0); this.#reckon(); });
@@ -54,7 +61,7 @@ export class OrderForm {
   take(price, bookSide) {
     this.fields.price.value = price;
     this.#clear("price");
-    if (this.#kind === "MARKET") find("#kind button[value=LIMIT]").click();
+    if (!this.#isPriced) find("#kind button[value=LIMIT]").click();
     this.setSide(bookSide === "SELL" ? "BUY" : "SELL");
   }
 
@@ -65,6 +72,12 @@ export class OrderForm {
 
   // -- what the form shows
 
+  /** As the exchange calls it. */
+  get #type() { return this.#kind === "STOP" ? this.fields.stop_kind.value : this.#kind; }
+  get #isStop() { return this.#kind === "STOP"; }
+  /** Has a limit of its own. */
+  get #isPriced() { return this.#type.endsWith("LIMIT"); }
+  get #isPostOnly() { return this.#kind === "LIMIT" && this.fields.post_only.checked; }
   get #isBuying() { return this.#side === "BUY"; }
   /** A market order to buy is told what it may spend; everything else how much it trades. */
   get #byQuote() { return this.#kind === "MARKET" && this.#isBuying; }
@@ -84,8 +97,13 @@ export class OrderForm {
   #show() {
     const { base, quote, status } = this.#rules, market = this.#kind === "MARKET", shut = ["HALTED", "CANCEL_ONLY", "DELISTED"].includes(status);
     this.form.dataset.side = this.#side;
-    find(".price-field", this.form).hidden = market;
-    find(".lifetime", this.form).hidden = this.#kind !== "LIMIT";
+    find(".price-field", this.form).hidden = !this.#isPriced;
+    for (const field of all(".stop-field", this.form)) field.hidden = !this.#isStop;
+    find(".lifetime", this.form).hidden = market || this.#isPostOnly;
+    find(".post-only", this.form).hidden = this.#kind !== "LIMIT";
+    find(".reduce-only", this.form).hidden = this.#isBuying;
+    find(".terms", this.form).hidden = this.#isBuying && this.#kind !== "LIMIT";
+    this.#showLifetimes();
     write(find("#amount-label"), this.#byQuote ? "Spend" : "Amount");
     write(find("#amount-unit"), this.#byQuote ? quote : base);
     const send = find("#send"), verb = this.#isBuying ? "Buy" : "Sell", canTrade = session.may("trade");
@@ -95,6 +113,16 @@ export class OrderForm {
     write(send, this.#isSending ? "Sending…" : cannot || (session.person ? `${verb} ${base}` : `Log in to ${verb.toLowerCase()}`));
     this.#showAvailable();
     this.#reckon();
+  }
+
+  /** A stop at market waits for its price or a time; what it then does is at once. */
+  #showLifetimes() {
+    const { time_in_force: lifetime, expire_at: expiry } = this.fields, isBare = this.#isStop && !this.#isPriced;
+    for (const option of lifetime.options) option.hidden = option.disabled = isBare && ["IOC", "FOK"].includes(option.value);
+    if (lifetime.selectedOptions[0].disabled) lifetime.value = "GTC";
+    const hasExpiry = lifetime.value === "GTD" && !lifetime.closest("[hidden]");
+    find(".expiry", this.form).hidden = !hasExpiry;
+    if (hasExpiry && !expiry.value) expiry.value = new Date(Date.now() + EXPIRES_IN_MS).toISOString().slice(0, 19);
   }
 
   #showAccounts() {
@@ -113,8 +141,9 @@ export class OrderForm {
   /** Total and fee, for reading. */
   #reckon() {
     const { base, quote, taker_fee: takerFee, maker_fee: makerFee } = this.#rules, amount = Number(this.fields.amount.value.replace(/\s/g, "")) || 0;
-    const price = this.#kind === "MARKET" ? Number((this.#isBuying ? this.#best.ask : this.#best.bid) ?? 0) : Number(this.fields.price.value) || 0;
-    const rate = Number(this.#kind === "POST_ONLY" ? makerFee : takerFee), about = this.#kind === "MARKET" ? "≈ " : "";
+    const best = Number((this.#isBuying ? this.#best.ask : this.#best.bid) ?? 0);
+    const price = this.#isPriced ? Number(this.fields.price.value) || 0 : this.#isStop ? Number(this.fields.stop_price.value) || 0 : best;
+    const rate = Number(this.#isPostOnly ? makerFee : takerFee), about = this.#isPriced ? "" : "≈ ";
     const total = this.#byQuote ? (price ? amount / price : 0) : amount * price;
     write(find("#total"), total ? `${about}${grouped(total.toFixed(this.#byQuote ? this.lotDecimals : 2))} ${this.#byQuote ? base : quote}` : NONE);
     const fee = this.#isBuying ? (this.#byQuote ? total : amount) * rate : total * rate;
@@ -131,9 +160,10 @@ export class OrderForm {
     if (this.#byQuote) text = plain(units(plain(held, scale), Math.min(2, this.quoteDecimals)), Math.min(2, this.quoteDecimals));
     else if (!this.#isBuying) text = this.#onLot(held, scale);
     else {
-      const price = units(this.fields.price.value, this.tickDecimals);
-      if (!price) { this.#problem("price", "Give a price first."); return; }
-      text = this.#onLot((held * 10n ** BigInt(this.tickDecimals)) / price, scale);
+      const name = this.#isPriced ? "price" : "stop_price", price = units(this.fields[name].value, this.tickDecimals);
+      if (!price) { this.#problem(name, "Give a price first."); return; }
+      const most = this.#isPriced ? price : (price * (1000n + HELD_ABOVE_STOP)) / 1000n;  // what a stop at market may come to is held
+      text = this.#onLot((held * 10n ** BigInt(this.tickDecimals)) / most, scale);
     }
     this.fields.amount.value = part ? text : "";
     this.#clear("amount");
@@ -174,22 +204,37 @@ export class OrderForm {
 
   #number(name, decimals, step) {
     const text = this.fields[name].value, value = units(text, decimals);
-    if (value === null || value === 0n) { this.#problem(name, name === "price" ? "Give a price." : "Give an amount."); return null; }
+    if (value === null || value === 0n) { this.#problem(name, name === "amount" ? "Give an amount." : "Give a price."); return null; }
     if (isFiner(text, decimals)) { this.#problem(name, `In steps of ${trimmed(step)}.`); return null; }
     return plain(value, decimals);
   }
 
   #order() {
     const { symbol, tick_size: tick, lot_size: lot } = this.#rules;
-    const price = this.#kind === "MARKET" ? undefined : this.#number("price", this.tickDecimals, tick);
+    const stop = this.#isStop ? this.#number("stop_price", this.tickDecimals, tick) : undefined;
+    const price = this.#isPriced ? this.#number("price", this.tickDecimals, tick) : undefined;
+    const expiry = this.#expiry();
     const amount = this.#number("amount", this.#amountDecimals, this.#byQuote ? plain(1n, this.quoteDecimals) : lot);
-    if (price === null || amount === null) { find("[aria-invalid]", this.form)?.focus(); return null; }
-    const order = { symbol, side: this.#side, order_type: this.#kind, client_order_id: newId() };
+    if ([stop, price, amount, expiry].includes(null)) { find("[aria-invalid]", this.form)?.focus(); return null; }
+    const order = { symbol, side: this.#side, order_type: this.#type, client_order_id: newId() };
     order[this.#byQuote ? "quote_quantity" : "quantity"] = amount;
     if (price) order.price = price;
-    if (this.#kind === "LIMIT") order.time_in_force = this.fields.time_in_force.value;
+    if (stop) Object.assign(order, { stop_price: stop, trigger_source: this.fields.trigger_source.value });
+    if (this.#isPostOnly) order.post_only = true;
+    else if (this.#kind !== "MARKET") order.time_in_force = this.fields.time_in_force.value;
+    if (expiry) order.expire_at = expiry;
+    if (!this.#isBuying && this.fields.reduce_only.checked) order.reduce_only = true;
     if (accounts.current) order.account = accounts.current;
     return order;
+  }
+
+  /** Undefined: none is asked for; null: there is one to correct. */
+  #expiry() {
+    if (find(".expiry", this.form).hidden) return undefined;
+    const at = new Date(`${this.fields.expire_at.value}Z`);
+    if (Number.isNaN(at.getTime())) { this.#problem("expire_at", "Give a day and a time."); return null; }
+    if (at <= new Date()) { this.#problem("expire_at", "Choose a time to come."); return null; }
+    return at.toISOString();
   }
 
   async #send() {
@@ -201,7 +246,7 @@ export class OrderForm {
     this.#show();
     try {
       const taken = await place(order);
-      this.#answer(outcome(taken, this.#rules), Number(taken.filled_quantity) > 0 || taken.status === "OPEN" || taken.status === "PENDING" ? "good" : "bad");
+      this.#answer(outcome(taken, this.#rules), Number(taken.filled_quantity) > 0 || STANDS.includes(taken.status) ? "good" : "bad");
       this.fields.amount.value = "";
       this.#showPart(0);
       this.placed(taken);

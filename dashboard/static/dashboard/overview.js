@@ -1,9 +1,11 @@
 // All markets at a glance, live; for operators with the controls of each.
 
 import { openControl, startControls } from "./controls.js";
+import { trimmed } from "./decimal.js";
 import { all, find, flash, make, perFrame, pick, write } from "./dom.js";
 import { follow } from "./feed.js";
 import { dayAndClock, direction, grouped, inPath, NONE, percent, seconds, short, since, spoken } from "./format.js";
+import { causeOf, hasPhase, readPhases, remaining } from "./phases.js";
 import { call, read } from "./rest.js";
 import { session } from "./session.js";
 import { startShell } from "./shell.js";
@@ -16,7 +18,7 @@ const SPARK_POINTS = 96;  // a day of quarter hours
 const rows = new Map();
 
 class Row {
-  ticker = null; points = [];
+  ticker = null; points = []; phase = null;
 
   constructor({ symbol, base, quote }, template) {
     this.symbol = symbol;
@@ -39,14 +41,25 @@ class Row {
     follow(`ticker.${symbol}`, ({ data }) => this.take(data));
   }
 
-  setStatus(status) {
+  setStatus(status, phase) {
     this.tr.dataset.status = status;
     write(this.cells.status, spoken(status));
+    this.phase = hasPhase(status) ? phase : null;
+    this.showPhase();
     for (const button of all("[data-control]", this.tr)) {
       const { control } = button.dataset;
-      button.hidden = control === "resume" ? status === "TRADING" : control === "halt" ? status === "HALTED" : false;
+      button.hidden = status === { resume: "TRADING", halt: "HALTED", auction: "AUCTION" }[control];
       button.disabled = status === "DELISTED";
     }
+  }
+
+  /** Why, until when, and what an auction would come to. */
+  showPhase() {
+    const { phase, cells } = this, left = phase && remaining(phase), auction = phase?.auction;
+    cells.phase.hidden = !phase;
+    if (!phase) return;
+    const would = auction && (auction.price ? `${grouped(auction.price)} × ${trimmed(auction.quantity)}` : "nothing would trade");
+    write(cells.phase, [causeOf(phase), left && `${left} left`, would].filter(Boolean).join(" · "));
   }
 
   take(ticker) {
@@ -78,14 +91,14 @@ class Row {
 }
 
 async function readStatuses() {
-  const { results } = await read("/symbols"), body = find("#markets tbody"), template = find("#row");
+  const { results } = await read("/symbols"), phases = results.some(({ status }) => hasPhase(status)) ? await readPhases() : {}, body = find("#markets tbody"), template = find("#row");
   for (const found of results) {
     if (!rows.has(found.symbol)) {
       const row = new Row(found, template);
       rows.set(found.symbol, row);
       row.readSpark();
     }
-    rows.get(found.symbol).setStatus(found.status);
+    rows.get(found.symbol).setStatus(found.status, phases[found.symbol]);
   }
   const wanted = results.map(({ symbol }) => rows.get(symbol).tr);
   if (!wanted.length) wanted.push(make("tr", "", null, {}, make("td", "message", "No market is listed yet.", { colspan: 10 })));
@@ -116,6 +129,7 @@ session.addEventListener("change", readUsed);
 readUsed();
 setInterval(readUsed, USED_MS);
 watchStatuses();
+setInterval(() => { for (const row of rows.values()) row.showPhase(); }, 1000);
 setInterval(() => { for (const row of rows.values()) row.readSpark(); }, SPARK_MS);
 addEventListener("resize", () => { for (const row of rows.values()) row.spark(); });
 document.addEventListener("themechange", () => { for (const row of rows.values()) row.spark(); });

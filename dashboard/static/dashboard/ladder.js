@@ -73,7 +73,7 @@ export class Ladder {
     const bid = this.#book.bids[0]?.[0], ask = this.#book.asks[0]?.[0], middle = find("#middle");
     write(middle, this.#last ? grouped(this.#last.price) : "–");
     middle.className = this.#last ? (this.#last.side === "BUY" ? "up" : "down") : "";
-    write(find("#middle-spread"), bid && ask ? `spread ${grouped((ask - bid).toFixed(this.tickDecimals))}` : this.#book.isLoaded && !bid && !ask ? "no orders rest here" : "");
+    write(find("#middle-spread"), bid && ask && ask - bid < 0 ? "crossed" : bid && ask ? `spread ${grouped((ask - bid).toFixed(this.tickDecimals))}` : this.#book.isLoaded && !bid && !ask ? "no orders rest here" : "");
   }
 
   #ownAt(side) {

@@ -111,7 +111,7 @@ async function start() {
     if (!book.take(message.data, { isSnapshot: message.type === "SNAPSHOT" })) refresh(message.channel);
     const bid = book.bids[0]?.[0] ?? null, ask = book.asks[0]?.[0] ?? null;
     form.best = { bid, ask };
-    write(find("#spread"), bid && ask ? grouped((ask - bid).toFixed(tickDecimals)) : NONE);
+    write(find("#spread"), bid && ask && ask - bid >= 0 ? grouped((ask - bid).toFixed(tickDecimals)) : NONE);
     ladder.draw();
     depth.draw();
   });

@@ -59,7 +59,7 @@ class Row {
     cells.phase.hidden = !phase;
     if (!phase) return;
     const would = auction && (auction.price ? `${grouped(auction.price)} × ${trimmed(auction.quantity)}` : "nothing would trade");
-    write(cells.phase, [causeOf(phase), left && `${left} left`, would].filter(Boolean).join(" · "));
+    cells.phase.replaceChildren(...[causeOf(phase), left && `${left} left`, would].filter(Boolean).map(text => make("span", "", text)));
   }
 
   take(ticker) {

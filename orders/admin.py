@@ -31,19 +31,24 @@ from exchange_platform.back_office.site import add_page
 from exchange_platform.partitions import ARCHIVE
 from institutions.back_office import account_link, accounts_asked, institution_link, offer_institutions
 from institutions.models import Account
+from institutions.rights import Right, may
 from markets.models import Symbol
 from markets.units import market_by_id, market_by_name
 from orders import operations
 from orders.ledger_page import Transfers, ids_named, legs_table, lines, transfer_page, transfers_in_reach
 from orders.lifecycle import LEGAL_MOVES, OPEN_STATUSES, Status
-from orders.models import Amend, Anchor, ArchivedPartition, Checkpoint, CommandLog, Order, Shard, Trade, Transition
+from orders.models import Amend, Anchor, ArchivedPartition, Checkpoint, CommandLog, Order, Shard, SymbolStatus, Trade, Transition
+from orders.positions_page import Positions, positions_panel
 from orders.presentation import fixed
 from orders.queries import OPEN
 from orders.rows import OrderRow, TradeRow, order_link, order_rows, party, rows_of_trades, symbol_link, trade_link, trade_rows
+from orders.schedule import ACTOR as SCHEDULE
 from orders.search import Span, order_ids, trade_ids
 
 ORDER_TYPES = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 FEW = 10
+FEW_STATUSES = 50
+ENGINE = "engine"
 MANY = 200
 
 
@@ -137,6 +142,7 @@ class OrderAdmin(Reader):
             ("Time in force", order.time_in_force),
             ("Price", row.price(order.price)),
             ("Stop price", row.price(order.stop_price)),
+            ("Triggered by", {"LAST": "last trade", "REFERENCE": "reference price"}.get(order.trigger_source or "", show.NOTHING)),
             ("Quantity", row.quantity(order.quantity)),
             ("Quote quantity", row.quote(order.quote_quantity)),
             ("Expires (UTC)", show.moment(order.expire_at)),
@@ -153,6 +159,9 @@ class OrderAdmin(Reader):
             ("Fee so far", row.fee()),
             ("Fee rates", f"maker {order.maker_fee_rate.normalize():f}, taker {order.taker_fee_rate.normalize():f}"),
             ("Bounded at", row.price(order.protection_price)),
+            ("Trigger price", row.price(order.trigger_price)),
+            ("Triggered (UTC)", show.moment(order.triggered_at)),
+            ("Slippage from trigger", row.slippage()),
             ("Engine sequence", order.sequence),
         ]
         account = row.account
@@ -249,6 +258,7 @@ class TradeAdmin(Reader):
         Column("Taker", lambda row: show.badge(row.trade.taker_side)),
         Column("Price", lambda row: row.price, numeric=True),
         Column("Quantity", lambda row: row.quantity, numeric=True),
+        Column("Auction", lambda row: show.yes(row.trade.in_auction, "auction")),
         Column("Maker", lambda row: party(row.maker)),
         Column("Maker's order", lambda row: row.order_link(of_maker=True)),
         Column("Taker's account", lambda row: party(row.taker)),
@@ -289,6 +299,7 @@ class TradeAdmin(Reader):
             ("Price", row.price),
             ("Quantity", f"{row.quantity} {row.market.base}"),
             ("Taker's side", show.badge(trade.taker_side)),
+            ("Made in", show.badge("auction") if trade.in_auction else "continuous trading"),
             ("Engine sequence", trade.sequence),
         ]
         return [
@@ -466,6 +477,24 @@ def open_orders_of_symbol(request: HttpRequest, symbol: Symbol) -> Table:
     return _orders_table(order_rows(page.ids), title="Open orders", empty="Nothing is open.", more=more, with_account=True)
 
 
+def status_history(request: HttpRequest, symbol: Symbol) -> Table:
+    """Every status the engine has given the symbol. Who of the staff asked for it is told to those who may read the audit trail."""
+    names_people = may(request.user, Right.READ_AUDIT)
+    rows = [
+        [
+            show.moment(row.at),
+            show.badge(row.status),
+            row.cause.replace("_", " ").lower(),
+            row.actor if names_people or row.actor in (ENGINE, SCHEDULE) else "staff",
+            row.sequence,
+        ]
+        for row in SymbolStatus.objects.filter(symbol_id=symbol.pk).order_by("-number")[:FEW_STATUSES]
+    ]
+    note = f"The last {FEW_STATUSES} changes." if len(rows) == FEW_STATUSES else ""
+    headings = ["Time (UTC)", "Status", "Cause", "Who", "Engine sequence"]
+    return Table("Status history", headings, rows, "Its status has never changed.", numeric=frozenset({4}), note=note)
+
+
 # -- finding
 
 
@@ -519,7 +548,10 @@ def _found_order(row: OrderRow) -> Found:
 add_finder(find_orders)
 add_page("wallet/transfers/", Transfers(), "wallet_transfers")
 add_page("wallet/transfers/<uuid:transfer_id>/", transfer_page, "wallet_transfer")
+add_page("orders/positions/", Positions(), "orders_positions")
+add_panel("institutions.account", positions_panel)
 add_panel("institutions.account", open_orders_of_account)
 add_panel("institutions.account", latest_orders_of_account)
 add_panel("markets.symbol", open_orders_of_symbol)
+add_panel("markets.symbol", status_history)
 operations.register()

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 from uuid import UUID
 
 from django.utils.safestring import SafeString
 
 from exchange_platform.back_office import show
+from exchange_platform.db import EXACT
 from institutions.back_office import account_link, accounts_by_id
 from institutions.models import Account
 from markets.units import Market, market_by_id
 from orders.models import Order, Trade
 from orders.presentation import fixed
+
+SLIPPAGE_STEP = Decimal("0.0001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,17 @@ class OrderRow:
 
     def quote(self, value: Decimal | None) -> object:
         return show.NOTHING if value is None else f"{fixed(value, self.market.quote_scale)} {self.market.quote}"
+
+    def slippage(self) -> object:
+        """Of a triggered stop: how much worse than its trigger price it was filled on average, in percent of it; negative: better. Rounded
+        half to even to four decimals, for show."""
+        order = self.order
+        if order.trigger_price is None or not order.filled_quantity:
+            return show.NOTHING
+        average = EXACT.divide(order.filled_quote, order.filled_quantity)
+        worse = average - order.trigger_price if order.side == "BUY" else order.trigger_price - average
+        percent = EXACT.divide(worse * 100, order.trigger_price).quantize(SLIPPAGE_STEP, rounding=ROUND_HALF_EVEN)
+        return f"{percent:f} %"
 
     def held(self) -> str:
         """In quote for a buy, in base for a sell."""

@@ -165,6 +165,7 @@ def trade_row(
     taker_side: str = "BUY",
     maker_order_id: UUID | None = None,
     taker_order_id: UUID | None = None,
+    in_auction: bool = False,
 ) -> UUID:
     """A trade with its two transfers and a fee of 0.1 % of what each side received, as settlement would have left it (balances
     and orders are not touched)."""
@@ -176,10 +177,10 @@ def trade_row(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO orders_trade (id, symbol_id, number, sequence, price, quantity, taker_side, maker_order_id, taker_order_id,
-                   maker_account_id, taker_account_id, maker_fee, taker_fee, executed_at)
-               VALUES (%s, %s, 1, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                   maker_account_id, taker_account_id, maker_fee, taker_fee, in_auction, executed_at)
+               VALUES (%s, %s, 1, 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
             [trade_id, symbol.pk, price, quantity, taker_side, maker_order_id or uuid7(), taker_order_id or uuid7(),
-             maker.pk, taker.pk, fees[maker.pk], fees[taker.pk], moment],
+             maker.pk, taker.pk, fees[maker.pk], fees[taker.pk], in_auction, moment],
         )  # fmt: skip
         legs = [
             (0, "TRADE", symbol.base_id, seller.pk, buyer.pk, base),

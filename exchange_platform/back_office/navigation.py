@@ -14,6 +14,13 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
         [
             ("Orders", "receipt_long", "orders_order_changelist", "back_office", "Every order with its history and fills"),
             ("Trades", "swap_horiz", "orders_trade_changelist", "back_office", "Who met whom, at which price and fee"),
+            (
+                "Positions",
+                "stacked_line_chart",
+                "orders_positions",
+                "back_office",
+                "What was bought and not sold again, by account and symbol",
+            ),
             ("Symbols", "candlestick_chart", "markets_symbol_changelist", "back_office", "Trading rules; halt, resume, cancel all"),
             ("Assets", "toll", "markets_asset_changelist", "back_office", "What can be owned, and its decimals"),
         ],

@@ -13,6 +13,7 @@ from institutions.services import IssuedKey
 from markets.models import Symbol
 from notifications.models import DeadLetter, Outbox
 from orders.models import Checkpoint
+from risk.models import Position
 from risk.services import set_limit
 from tests import factories
 from tests.factories import (
@@ -74,6 +75,8 @@ def office(module_database: str) -> Office:
         topic="book", stream="gone", events=1, payload=b"x", created_at=alpha.created_at, attempts=10, error="no route"
     )
     Checkpoint.objects.create(symbol_id=symbol.pk, shard_id=0, status="TRADING", chain=b"", settled_at=alpha.created_at)
+    for account, quantity in ((mine, 2), (theirs, -3)):
+        Position.objects.create(account_id=account.pk, symbol_id=symbol.pk, quantity=quantity, cost=abs(quantity) * 90, realised=7)
     my_order = order_row(mine, symbol, client_order_id="my-order")
     their_order = order_row(theirs, symbol, client_order_id="their-order")
     return Office(

@@ -78,6 +78,7 @@ LISTS: list[tuple[str, Callable[[Office], str], Callable[[Office], str]]] = [
     ("orders_order_changelist", lambda o: "my-order", lambda o: "their-order"),
     ("orders_trade_changelist", lambda o: str(o.trade), lambda o: str(o.their_trade)),
     ("wallet_balances", lambda o: o.mine.name, lambda o: o.theirs.name),
+    ("orders_positions", lambda o: o.mine.name, lambda o: o.theirs.name),
     ("wallet_transfers", lambda o: str(o.trade), lambda o: str(o.their_trade)),
     ("risk_limit_changelist", lambda o: "OPEN_ORDERS</a>", lambda o: ">77<"),
 ]

@@ -106,7 +106,14 @@ def test_open_orders_are_those_that_have_not_ended(office: Office, many: list[UU
 
 
 ARCHIVE = "orders_archivedpartition_changelist"
-LISTS = ["orders_order_changelist", "orders_trade_changelist", "wallet_transfers", "wallet_balances", "institutions_account_changelist"]
+LISTS = [
+    "orders_order_changelist",
+    "orders_trade_changelist",
+    "wallet_transfers",
+    "wallet_balances",
+    "orders_positions",
+    "institutions_account_changelist",
+]
 
 
 @pytest.mark.parametrize("name", [*LISTS, "institutions_auditentry_changelist", "institutions_apikey_changelist"])

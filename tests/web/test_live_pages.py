@@ -135,6 +135,61 @@ def test_an_operator_halts_while_orders_flow_and_resumes(stack: RunningStack, ta
     assert tab.problems == []
 
 
+def test_a_trader_places_a_stop_sees_it_wait_and_its_position_and_cancels_it(stack: RunningStack, tabs: Any) -> None:
+    tab = tabs().open(MARKET)
+    tab.log_in(user(stack, "trader"))
+    tab.until(f"document.querySelector('#available').textContent.includes('USDT') && {BEST_BID}")
+    page, bid = tab.page, float(tab.value(BEST_BID))
+    page.click("#kind [value=MARKET]")
+    page.fill("[name=amount]", "1000")
+    page.click("#send")
+    tab.until("document.querySelector('#answer').textContent.startsWith('Bought')")
+    page.click("#side [value=SELL]")
+    page.click("#kind [value=STOP]")
+    page.select_option("[name=stop_kind]", "STOP_LIMIT")
+    page.fill("[name=stop_price]", f"{bid * 1.02:.2f}")
+    page.fill("[name=price]", f"{bid * 0.96:.2f}")
+    page.fill("[name=amount]", "0.01")
+    page.select_option("[name=time_in_force]", "GTD")
+    page.check("[name=reduce_only]")
+    page.click("#send")
+    tab.until("document.querySelector('#stop_price-problem').textContent.startsWith('The price has reached')")
+    page.fill("[name=stop_price]", f"{bid * 0.97:.2f}")
+    page.click("#send")
+    tab.until("document.querySelector('#answer').textContent.startsWith('Waiting: acts when the price comes to')")
+    tab.until("/stop limit GTD.* waiting/.test(document.querySelector('#mine tbody tr')?.textContent)")
+    with httpx.Client(base_url=str(stack["base_url"]), trust_env=False) as api:
+        trader = user(stack, "trader")
+        tokens = api.post("/api/v1/auth/token", json={"username": trader["username"], "password": trader["password"]}).json()
+        api.headers["Authorization"] = f"Bearer {tokens['access']}"
+        [order] = [o for o in api.get("/api/v1/orders?status=open").json()["results"] if o["stop_price"]]
+    assert (order["order_type"], order["time_in_force"], order["status"]) == ("STOP_LIMIT", "GTD", "PENDING_TRIGGER")
+    page.click("#list [value=positions]")
+    tab.until("document.querySelector('#mine tbody tr')?.textContent.startsWith('BTC/USDT')")
+    page.click("#list [value=orders]")
+    page.click("#mine tbody button")
+    tab.until("!document.querySelector('#mine tbody').textContent.includes('waiting')")
+    assert [problem for problem in tab.problems if "422" not in problem] == [], "the refusal alone is in the console"
+
+
+def test_an_operator_calls_an_auction_whose_price_and_end_everybody_sees(stack: RunningStack, tabs: Any) -> None:
+    watcher = tabs().open(MARKET)
+    watcher.until(BEST_BID, within_s=60)
+    tab = tabs().open("/")
+    tab.log_in(user(stack, "operator"))
+    use(tab, "auction", "a test of the auction")
+    tab.until("/is auction in the worker's sequence/.test(document.querySelector('#control .result').textContent)")
+    watcher.until("/^Ends in [0-9]:[0-9]{2}$/.test(document.querySelector('#countdown').textContent)")
+    assert "by an operator" in watcher.text("#banner-text")
+    assert watcher.value("document.querySelector('#indicated').textContent") != ""
+    tab.until(f"/by an operator.*left/.test(document.querySelector('{ROW} .phase').textContent)")
+    tab.page.keyboard.press("Escape")
+    use(tab, "resume", "the auction's test is over")
+    tab.until("/is trading in the worker's sequence/.test(document.querySelector('#control .result').textContent)")
+    watcher.until("document.querySelector('#banner').hidden")
+    assert tab.problems == []
+
+
 def test_cancel_all_tells_the_effect_before_and_after(stack: RunningStack, tabs: Any) -> None:
     tab = tabs().open("/")
     tab.log_in(user(stack, "operator"))

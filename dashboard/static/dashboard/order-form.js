@@ -264,6 +264,7 @@ export class OrderForm {
     const answer = find("#answer");
     write(answer, text);
     answer.className = `answer ${kind}`;
+    if (text) answer.scrollIntoView({ block: "nearest" });
   }
 }
 

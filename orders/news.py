@@ -22,8 +22,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from markets.units import Market
-from matching.core.conditions import Conditions
-from matching.core.messages import AUCTION, BUY, SELL
+from matching.core.messages import BUY, SELL
 from orders.market_data import CHECKSUM_LEVELS, checksum
 from orders.requests import PlaceOrder
 
@@ -47,9 +46,9 @@ class ProgressLike(Protocol):
     """What a settlement knows of how far a symbol has come."""
 
     market: Market
-    status: str
     book_sequence: int
-    conditions: Conditions
+
+    def auction(self) -> list[Any] | None: ...
 
 
 class BookReader(Protocol):
@@ -91,9 +90,8 @@ def own_trade(trade: Sequence[Any], symbol_id: int, *, is_maker: bool) -> list[A
 
 def book_change(progress: ProgressLike, book: BookReader, bids: list[list[str]], asks: list[list[str]]) -> list[Any]:
     """The levels that changed, the checksum of the book as it now is, and what an auction that is going on would come to."""
-    market, conditions = progress.market, progress.conditions
-    auction = [conditions.indicative, conditions.phase_ends_ms] if progress.status == AUCTION else None
-    return [progress.book_sequence, checksum(_best(market, book, BUY), _best(market, book, SELL)), bids, asks, auction]
+    market = progress.market
+    return [progress.book_sequence, checksum(_best(market, book, BUY), _best(market, book, SELL)), bids, asks, progress.auction()]
 
 
 def _best(market: Market, book: BookReader, side: int) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from exchange_platform.db import array, columns, quoted
 from exchange_platform.ids import moment_of
 from markets.units import Market, fee_units
 from matching.core.conditions import Conditions
+from matching.core.messages import AUCTION
 from notifications import outbox
 from notifications.outbox import AccountNews, FeedPosition, Letter
 from notifications.wakeups import NOTIFY_SQL, SETTLED
@@ -121,6 +122,10 @@ class SymbolProgress:
     conditions_changed: bool = False
     positions: dict[int, Position] = field(default_factory=dict)  # by account
 
+    def auction(self) -> list[Any] | None:
+        """What everybody may know of an auction that is going on: price, lots and surplus, and when it ends."""
+        return [self.conditions.indicative, self.conditions.phase_ends_ms] if self.status == AUCTION else None
+
 
 def trade_id(stamp_ms: int, symbol_id: int, number: int) -> str:
     """A trade's UUIDv7 as 32 hex digits: the engine's time, the symbol (22 bits), the trade's number (52 bits). Replay gives the
@@ -160,8 +165,11 @@ class SymbolBatch:
     triggered: dict[int, list[list[Any]]] = field(default_factory=dict)  # by account, in words
     moved: set[int] = field(default_factory=set)  # accounts whose position has changed
     at: str = ""
+    auction_before: list[Any] | None = None
+    is_book_news: bool = False  # whether the channel of the book has a message
 
     def __post_init__(self) -> None:
+        self.auction_before = self.progress.auction()
         self.stamp_ms = max(self.stamp_ms, self.progress.stamp_ms)
         self.first_sequence = self.progress.sequence + 1
         self.at = moment(self.stamp_ms)
@@ -289,7 +297,8 @@ class SymbolBatch:
                 self.closed[record.account_id] = self.closed.get(record.account_id, 0) + 1
                 self.records.pop(record.order_id, None)
         progress.stamp_ms = self.stamp_ms
-        if self.levels:
+        self.is_book_news = bool(self.levels) or progress.auction() != self.auction_before
+        if self.is_book_news:
             progress.book_sequence += 1
 
 
@@ -488,9 +497,9 @@ def _write_levels(run: Run, batch: SymbolBatch, book: ReadsLevels) -> tuple[list
 def _market_letter(batch: SymbolBatch, book: ReadsLevels, bids: list[list[str]], asks: list[list[str]]) -> list[Letter]:
     """What everybody may know of a symbol's batch; nothing when nothing of it is public."""
     progress = batch.progress
-    if not (batch.levels or batch.trades or batch.statuses):
+    if not (batch.is_book_news or batch.trades or batch.statuses):
         return []
-    change = news.book_change(progress, book, bids, asks) if batch.levels else None
+    change = news.book_change(progress, book, bids, asks) if batch.is_book_news else None
     trades = [(*trade[:12], batch.takers.get(trade[2], "")) for trade in batch.trades]
     payload = [progress.market.id, batch.stamp_ms, change, trades, batch.statuses]
     events = len(trades) + bool(change) + len(batch.statuses)

@@ -41,13 +41,13 @@ def _walk(client: Client, url: str, model: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def many(office: Office) -> list[UUID]:
-    """120 orders of two accounts, yesterday and the day before, by id; every tenth rejected."""
+    """120 orders of two accounts over a little more than a day that ended a day ago, by id; every tenth rejected."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     made = []
     for n in range(120):
         account = office.mine if n % 2 else office.theirs
         status = "REJECTED" if n % 10 == 0 else "CANCELLED"
-        made.append(order_row(account, office.symbol, at_ms=now_ms - DAY_MS - n * 600_000, status=status))
+        made.append(order_row(account, office.symbol, at_ms=now_ms - DAY_MS - n * 800_000, status=status))
     return sorted(made, reverse=True)
 
 

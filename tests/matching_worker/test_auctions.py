@@ -1,6 +1,7 @@
 """Price bands halt, auctions find a price, and the symbol goes on by itself where it may."""
 
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -171,3 +172,20 @@ def test_a_symbol_is_listed_with_its_status(exchange: Exchange) -> None:
     symbol = exchange.symbol()
     exchange.settle()
     assert exchange.row("SELECT status FROM orders_checkpoint WHERE symbol_id = %s", symbol.pk) == ("TRADING",)
+
+
+def test_what_an_auction_comes_to_is_told_when_no_level_changes(stage: Stage) -> None:
+    def told() -> int:
+        [(sequence,)] = stage.exchange.rows("SELECT book_sequence FROM orders_checkpoint WHERE symbol_id = %s", stage.symbol.pk)
+        return int(sequence)
+
+    stage.trade_at("100")
+    before = told()
+    auction(stage)
+    assert told() == before + 1
+    order(stage, stage.bob, "SELL", "3", "99")
+    order(stage, stage.cid, "BUY", "2", None)  # stands at no level
+    assert told() == before + 3
+    order(stage, stage.ann, "BUY", "1", "1", time_in_force="GTD", expire_at=datetime(2100, 1, 1, tzinfo=UTC))
+    later(stage, 40)
+    assert told() == before + 5

@@ -171,7 +171,9 @@ class SymbolEngine:
             return
         total = total or record.total
         if record.terms is not None and record.terms.reduce_only and record.status != "PENDING_TRIGGER":
-            total = min(total, record.total + max(0, self._reducible(record.account_id)))
+            # It may have been cut since intake reckoned what the amend needs more: it grows only as far as it is held for.
+            more = min(max(0, self._reducible(record.account_id)), extra // self.progress.market.base_per_lot)
+            total = min(total, record.total + more)
         self.book.amend(order_id, ticks or record.ticks, total)
         first = self.book.events[0]
         code = first[2] if first[0] == REFUSED else None
@@ -300,7 +302,10 @@ class SymbolEngine:
                 if record is not subject:
                     changed[order_id] = record
                 if record.terms is not None and record.terms.reduce_only:
-                    self._reducing.setdefault(record.account_id, []).append(order_id)
+                    reducing = self._reducing.setdefault(record.account_id, [])
+                    if order_id in reducing:  # amended: it is at the back now
+                        reducing.remove(order_id)
+                    reducing.append(order_id)
             elif kind == CANCELLED:
                 _, order_id, left, reason = event
                 record = records[order_id]

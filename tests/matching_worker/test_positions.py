@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from matching import worker
 from orders.reconcile import reconcile
 from tests.matching_worker.exchange import Exchange, Trader, code_of
 from tests.matching_worker.test_stops import Stage
@@ -109,3 +110,42 @@ def test_stops_that_reduce_are_cut_when_they_act(stage: Stage) -> None:
     assert stage.state(first)[0] == "PARTIALLY_FILLED"
     assert stage.state(second) == ("REJECTED", "REDUCE_ONLY_REJECTED")
     assert position(stage, stage.ann)[0] == 3
+
+
+def test_an_order_that_reduces_counts_once_however_often_it_was_amended(stage: Stage) -> None:
+    exchange = stage.exchange
+    deal(stage, stage.ann, stage.bob, "10", "100")
+    old = reducing(stage, "6", "110")
+    for price in ("111", "112"):
+        exchange.amend(stage.ann, old, price=price)
+        exchange.settle()
+    new = reducing(stage, "4", "113")
+    assert exchange.order(old)["quantity"] == 6
+    assert exchange.order(new)["quantity"] == 4
+    exchange.amend(stage.ann, old, price="114")  # at the back now: it is the one to give way
+    exchange.settle()
+    deal(stage, stage.bob, stage.ann, "5", "100")
+    assert (exchange.order(old)["quantity"], exchange.order(new)["quantity"]) == (1, 4)
+
+
+def test_an_order_that_was_cut_grows_by_an_amend_only_as_far_as_it_is_held_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The amend was taken when the order was whole and needed nothing more; what the cut released is spent before its turn."""
+    exchange = stage.exchange
+    eve = exchange.trader((stage.base, 6), (stage.quote, 10_000))
+    deal(stage, eve, stage.bob, "10", "100")
+    order = exchange.placed(eve, stage.symbol, "SELL", "10", "110", reduce_only=True)
+    exchange.placed(stage.bob, stage.symbol, "BUY", "5", "100")
+    exchange.placed(stage.bob, stage.symbol, "SELL", "5", "101")
+    exchange.settle()
+    exchange.placed(eve, stage.symbol, "SELL", "5", "100")
+    exchange.placed(eve, stage.symbol, "BUY", "5", "101")
+    exchange.amend(eve, order, quantity="10")
+    monkeypatch.setattr(worker, "ROWS_PER_BATCH", 2)
+    assert exchange.worker is not None
+    exchange.worker.settle_once(exchange.settling)
+    assert (exchange.order(order)["quantity"], position(stage, eve)[0]) == (5, 10)
+    posted, held = exchange.balance(eve, stage.base)
+    free = (posted - held).quantize(Decimal("0.001"), rounding="ROUND_DOWN")
+    exchange.placed(eve, stage.symbol, "SELL", str(free), "120")
+    exchange.settle()
+    assert (exchange.order(order)["quantity"], exchange.order(order)["held"]) == (5, 5)

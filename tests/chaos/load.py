@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -21,6 +22,10 @@ ENDED = frozenset({"FILLED", "CANCELLED", "REJECTED", "EXPIRED"})
 ANSWER_WITHIN_S = 60.0
 RETRY_AFTER_S = 0.08
 ORDERS_KEPT = 40  # per client, to cancel and amend
+KINDS = {
+    "GTC": 40, "IOC": 8, "FOK": 5, "GTX": 8, "GTD": 12, "MARKET": 7, "BUDGET": 4, "HUGE": 2,
+    "STOP": 6, "STOP_LIMIT": 6, "TAKE_PROFIT": 6, "TAKE_PROFIT_LIMIT": 6,
+}  # fmt: skip
 
 
 @dataclass
@@ -37,6 +42,7 @@ class Told:
     broken: Counter[str] = field(default_factory=Counter)  # 503 codes and lost connections, asked again
     odd: list[str] = field(default_factory=list)  # what no client should ever see
     unanswered: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def order(self, shown: dict[str, Any]) -> None:
         """An order as an answer shows it."""
@@ -123,7 +129,7 @@ class Client:
                 self._take(key, result["order"])
             elif result["status"] == 422:
                 self._refused(body, result["error"])
-            else:
+            elif (result["status"], result["error"].get("field")) != (400, "expire_at"):  # asked again when its time was over
                 self._told.odd.append(f"batch item {result}")
 
     async def _cancel(self, key: Key) -> None:
@@ -166,7 +172,8 @@ class Client:
             "order_type": "LIMIT",
             "quantity": self._quantity(),
         }
-        kind = self._chance.choices(("GTC", "IOC", "FOK", "GTX", "MARKET", "BUDGET", "HUGE"), weights=[60, 10, 5, 8, 8, 4, 2])[0]
+        kind = self._chance.choices(list(KINDS), weights=list(KINDS.values()))[0]
+        self._told.kinds[kind] += 1
         if kind == "MARKET":
             body |= {"order_type": "MARKET"}
         elif kind == "BUDGET":
@@ -174,8 +181,17 @@ class Client:
             body |= {"order_type": "MARKET", "side": "BUY", "quote_quantity": f"{self._chance.randint(100, 100_000) / 100}"}
         elif kind == "HUGE":
             body |= {"quantity": "999999", "price": "150", "side": "BUY"}  # more than the account has
+        elif kind.startswith(("STOP", "TAKE")):
+            body |= {"order_type": kind, "stop_price": self._price(), "trigger_source": self._chance.choice(("LAST", "REFERENCE"))}
+            if kind.endswith("LIMIT"):
+                body |= {"price": self._price()}
         else:
             body |= {"price": self._price(), "time_in_force": kind}
+        if kind == "GTD" or (kind.endswith("LIMIT") and self._chance.random() < 0.3):
+            until = datetime.now(UTC) + timedelta(seconds=self._chance.uniform(1, 20))
+            body |= {"time_in_force": "GTD", "expire_at": until.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+        if body["side"] == "SELL" and self._chance.random() < 0.25:
+            body["reduce_only"] = True
         if self._chance.random() < 0.5:
             body["self_trade_prevention"] = self._chance.choice(("CANCEL_NEWEST", "CANCEL_OLDEST", "CANCEL_BOTH", "DECREMENT"))
         if self._chance.random() < 0.3:
@@ -225,9 +241,14 @@ class Client:
                     self._told.odd.append(f"{kind}: {reply.status_code} {reply.text[:300]}")
                 else:
                     self._told.answers[f"{kind} {reply.status_code}"] += 1
-                    if reply.status_code in (400, 401, 403, 404, 429):
+                    if reply.status_code in (400, 401, 403, 404, 429) and not _came_too_late(reply):
                         self._told.odd.append(f"{kind}: {reply.status_code} {reply.text[:300]}")
                     return reply
             await asyncio.sleep(RETRY_AFTER_S)
         self._told.odd.append(f"{kind} was not answered within {ANSWER_WITHIN_S:.0f} s")
         return None
+
+
+def _came_too_late(reply: httpx.Response) -> bool:
+    """Asked again when its time was over: 400, whatever became of it before."""
+    return reply.status_code == 400 and reply.json().get("field") == "expire_at"

@@ -196,11 +196,14 @@ class SymbolEngine:
 
     def _set_status(self, status: str, cause: str, batch: SymbolBatch, actor: str, request_id: str) -> None:
         conditions = self.progress.conditions
-        found = self.book.indicative() if status in (TRADING, POST_ONLY) else None
+        found, before = self.book.indicative() if status in (TRADING, POST_ONLY) else None, conditions.prices
         if found is not None:  # what acts after the uncross is bound by its price, and not by what was before
             conditions.begin_anew(found[0], batch.stamp_ms)
             self.book.set_range(*conditions.range_at(batch.stamp_ms))
         self.book.set_status(status)
+        if found is not None and not any(event[0] == AUCTIONED for event in self.book.events):  # all of it was prevented: no price
+            conditions.prices = before
+            self.book.set_range(*conditions.range_at(batch.stamp_ms))
         conditions.phase_ends_ms = batch.stamp_ms + conditions.rules.auction_ms if status == AUCTION else 0
         conditions.extensions = 0
         self.progress.conditions_changed = True

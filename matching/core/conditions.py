@@ -69,7 +69,7 @@ class Conditions:
         second = stamp_ms // 1000
         prices = self.prices
         if prices and prices[-1][0] == second:
-            prices[-1][1] = ticks
+            self._goes_on(ticks)
             return False
         prices.append([second, ticks])
         while len(prices) > 1 and prices[1][0] <= second - WINDOW_S:
@@ -79,6 +79,12 @@ class Conditions:
     def traded_last(self, ticks: int, stamp_ms: int) -> None:
         """After recovery: the second that was going on is stored with the first of its trades that was settled; this was its last."""
         if self.prices and self.prices[-1][0] == stamp_ms // 1000:
+            self._goes_on(ticks)
+
+    def _goes_on(self, ticks: int) -> None:
+        """Another trade in the last second there is. The only price there is stays what it was: it is the measure, and would move with
+        every batch of its second."""
+        if len(self.prices) > 1:
             self.prices[-1][1] = ticks
 
     def begin_anew(self, ticks: int, stamp_ms: int) -> None:

@@ -104,6 +104,35 @@ def test_the_band_is_around_the_price_of_a_minute_ago(stage: Stage) -> None:
     assert status(stage)[1] == "HALTED"
 
 
+def test_the_first_second_is_bound_by_its_first_price_and_the_one_after_an_auction_by_the_auctions(stage: Stage) -> None:
+    stage.trade_at("100")
+    stage.trade_at("104")
+    stage.trade_at("108")
+    assert status(stage)[1] == "HALTED"
+    for trader in (stage.bob, stage.cid):
+        stage.exchange.cancel_all(trader)
+    later(stage, 30)
+    order(stage, stage.bob, "SELL", "1", "110")
+    order(stage, stage.cid, "BUY", "1", "110")
+    later(stage, 40)
+    assert status(stage)[1] == "TRADING"
+    stage.trade_at("115")
+    stage.exchange.restart_worker()
+    stage.trade_at("120")
+    assert status(stage)[1] == "HALTED"
+
+
+def test_an_auction_in_which_all_was_prevented_found_no_price(stage: Stage) -> None:
+    stage.trade_at("100")
+    auction(stage)
+    order(stage, stage.ann, "SELL", "1", "120")
+    mine = order(stage, stage.ann, "BUY", "1", "120")
+    later(stage, 40)
+    assert stage.state(mine) == ("CANCELLED", "SELF_TRADE_PREVENTED")
+    stage.trade_at("118")
+    assert status(stage)[1] == "HALTED"
+
+
 def test_an_auction_collects_ranks_market_orders_first_and_charges_both_sides_the_takers_fee(stage: Stage) -> None:
     exchange = stage.exchange
     stage.trade_at("100")

@@ -22,6 +22,7 @@ ENDED = frozenset({"FILLED", "CANCELLED", "REJECTED", "EXPIRED"})
 ANSWER_WITHIN_S = 60.0
 RETRY_AFTER_S = 0.08
 ORDERS_KEPT = 40  # per client, to cancel and amend
+LONGEST_S = 20.0  # of an order with an end
 KINDS = {
     "GTC": 40, "IOC": 8, "FOK": 5, "GTX": 8, "GTD": 12, "MARKET": 7, "BUDGET": 4, "HUGE": 2,
     "STOP": 6, "STOP_LIMIT": 6, "TAKE_PROFIT": 6, "TAKE_PROFIT_LIMIT": 6,
@@ -188,7 +189,7 @@ class Client:
         else:
             body |= {"price": self._price(), "time_in_force": kind}
         if kind == "GTD" or (kind.endswith("LIMIT") and self._chance.random() < 0.3):
-            until = datetime.now(UTC) + timedelta(seconds=self._chance.uniform(1, 20))
+            until = datetime.now(UTC) + timedelta(seconds=self._chance.uniform(1, LONGEST_S))
             body |= {"time_in_force": "GTD", "expire_at": until.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
         if body["side"] == "SELL" and self._chance.random() < 0.25:
             body["reduce_only"] = True

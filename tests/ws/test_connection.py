@@ -22,7 +22,18 @@ from api.ws.app import StreamApp
 from institutions import queries as institutions
 from orders import queries
 from orders.refusals import NotTaken, OrderNotOpen, OutcomeUnknown, Refusal
-from orders.requests import AmendOrder, CancelAll, CancelledAll, CancelOrder, Decided, PlaceOrder, Result, Submission
+from orders.requests import (
+    AmendOrder,
+    CancelAll,
+    CancelledAll,
+    CancelOrder,
+    Decided,
+    PlaceOrder,
+    Result,
+    SetSwitch,
+    Submission,
+    SwitchSet,
+)
 from tests.api.conftest import KEYS, ORDER, SECRET, FakeDesk, _known_world, placed
 
 __all__ = ["_known_world"]  # a fixture for every test here
@@ -111,6 +122,8 @@ class SlowDesk(FakeDesk):
         self.futures: list[Future[list[Result]]] = []
 
     def submit(self, submission: Submission, *, wait: bool) -> "Future[list[Result]]":
+        if all(isinstance(request, SetSwitch) for request in submission.requests):  # asked for before the test begins
+            return FakeDesk().submit(submission, wait=wait)
         self.asked.append((submission, wait))
         future: Future[list[Result]] = Future()
         future.set_running_or_notify_cancel()
@@ -654,6 +667,8 @@ def test_the_accounts_orders_are_cancelled_when_the_connection_goes(desk: FakeDe
             await wire.hang_up()
             await turns()
         [cancel] = cancels(desk)
+        [first, *_, off] = [request for submission, _ in desk.asked for request in submission.requests if isinstance(request, SetSwitch)]
+        assert (first.timeout_ms, first.reason, off.timeout_ms, off.holder[:7]) == (20_000, "DISCONNECT", 0, "stream:")
         assert (cancel.account_ids, cancel.symbol, cancel.reason, cancel.principal.actor) == ((11,), None, "DISCONNECT", "key:own")
 
     run(act)
@@ -693,7 +708,7 @@ def test_cancelling_goes_on_while_nobody_can_take_it(desk: FakeDesk, monkeypatch
         wire = Wire(app)
         await wire.auth()
         await wire.ask("CANCEL_ON_DISCONNECT", enabled=True)
-        desk.answer = lambda _: answers.pop(0)
+        desk.answer = lambda request: SwitchSet(0, None) if isinstance(request, SetSwitch) else answers.pop(0)
         await wire.hang_up()
         async with asyncio.timeout(5):
             while answers:

@@ -83,8 +83,7 @@ class SymbolEngine:
         match command[0]:
             case commands.PLACE:
                 _, order_id, account_id, side, ticks, lots, time_in_force, prevention, maker_rate, taker_rate, request_id = command
-                record = self._record(order_id, account_id, side, ticks, lots, maker_rate, taker_rate)
-                record.at_market = time_in_force == MARKET
+                record = self._record(order_id, account_id, side, ticks, lots, time_in_force, maker_rate, taker_rate)
                 self.book.place(order_id, account_id, side, ticks, lots, time_in_force, prevention)
                 self._follow(batch, record, ENGINE, request_id)
             case commands.PLACE_BY_BUDGET:
@@ -111,10 +110,13 @@ class SymbolEngine:
 
     # -- commands
 
-    def _record(self, order_id: str, account_id: int, side: int, ticks: int, lots: int, maker_rate: int, taker_rate: int) -> OrderRecord:
+    def _record(
+        self, order_id: str, account_id: int, side: int, ticks: int, lots: int, time_in_force: int, maker_rate: int, taker_rate: int
+    ) -> OrderRecord:
         market = self.progress.market
         held = ticks * lots * market.quote_per_step if side == BUY else lots * market.base_per_lot
         record = self.records[order_id] = OrderRecord(order_id, account_id, side == BUY, ticks, lots, held, maker_rate, taker_rate)
+        record.at_market = time_in_force == MARKET
         return record
 
     def _place_by_budget(self, command: commands.Command, batch: SymbolBatch) -> None:
@@ -129,8 +131,7 @@ class SymbolEngine:
     def _place_with_terms(self, command: commands.Command, batch: SymbolBatch) -> None:
         (_, order_id, account_id, side, ticks, lots, time_in_force, prevention, maker_rate, taker_rate, request_id, expire_ms, reduce_only,
          stop, rising, source, is_priced) = command  # fmt: skip
-        record = self._record(order_id, account_id, side, ticks, lots, maker_rate, taker_rate)
-        record.at_market = time_in_force == MARKET
+        record = self._record(order_id, account_id, side, ticks, lots, time_in_force, maker_rate, taker_rate)
         record.terms = Terms(time_in_force, prevention, expire_ms, bool(reduce_only), stop, bool(rising), source, bool(is_priced))
         if expire_ms and expire_ms <= batch.stamp_ms:
             self._end(batch, record, EXPIRED, EXPIRED, request_id)

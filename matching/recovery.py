@@ -31,18 +31,19 @@ ADD_SQL: Final = """
     WHERE s.id %% %(shards)s = %(shard)s AND NOT EXISTS (SELECT 1 FROM orders_checkpoint c WHERE c.symbol_id = s.id)
     ON CONFLICT (symbol_id) DO NOTHING"""
 
+# What `load_symbol` takes.
+CHECKPOINT_COLUMNS: Final = """symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number,
+    conditions, last_price, last_traded_at"""
+
 # A symbol that its owner has let go of waits for the shard it moves to.
-CHECKPOINTS_SQL: Final = """
-    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
-           last_traded_at
+CHECKPOINTS_SQL: Final = f"""
+    SELECT {CHECKPOINT_COLUMNS}
     FROM orders_checkpoint c WHERE shard_id = %s
       AND NOT EXISTS (SELECT 1 FROM orders_symbolmove m WHERE m.symbol_id = c.symbol_id AND m.ended_at IS NULL AND m.state = 'DRAINED')
     ORDER BY symbol_id"""
 
-CHECKPOINT_SQL: Final = """
-    SELECT symbol_id, sequence, trade_number, book_sequence, status, chain, state_hash, stamp_ms, place_number, conditions, last_price,
-           last_traded_at
-    FROM orders_checkpoint WHERE symbol_id = %s AND shard_id = %s"""
+CHECKPOINT_SQL: Final = f"""
+    SELECT {CHECKPOINT_COLUMNS} FROM orders_checkpoint WHERE symbol_id = %s AND shard_id = %s"""
 
 # Whole ticks and lots are exact quotients, so the casts do not round.
 OPEN_SQL: Final = """
@@ -58,11 +59,9 @@ OPEN_SQL: Final = """
 POSITIONS_SQL: Final = """
     SELECT account_id, (quantity / %s)::bigint, cost, realised FROM risk_position WHERE symbol_id = %s"""
 
-
 RULES_SQL: Final = """
     SELECT id, status, (dynamic_band * 10000)::int, (static_band * 10000)::int, halt_s * 1000, auction_s * 1000, reference_price, tick_size
     FROM markets_symbol WHERE id = ANY(%s::int[])"""
-
 
 LEVELS_SQL: Final = "SELECT side, price, quantity FROM orders_booklevel WHERE symbol_id = %s"
 
@@ -139,9 +138,8 @@ def load_symbol(connection: Connection[Any], checkpoint: tuple[Any, ...], renew:
     with connection.cursor(name="open_orders") as cursor:  # in parts: the whole result would stay in the process's memory for good
         cursor.itersize = ROWS_AT_ONCE
         for order in cursor.execute(OPEN_SQL, {"tick": market.tick, "lot": market.lot, "symbol": symbol_id}):
-            record = _record(order, market, shared)
-            order_type, _, time_in_force, prevention = order[15:19]
-            engine.restore(record, commands.book_time_in_force(order_type, time_in_force), commands.PREVENTIONS[prevention])
+            record, time_in_force, prevention = _record(order, market, shared)
+            engine.restore(record, time_in_force, prevention)
             found += record.digest
     if found % 2**64 != progress.state_hash:
         raise RecoveryRefused(
@@ -175,8 +173,9 @@ def _check_log(connection: Connection[Any], progress: SymbolProgress, renew: Cal
         )
 
 
-def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> OrderRecord:
-    """A row of OPEN_SQL as settlement keeps it. `shared`: values that many orders have, each kept once."""
+def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> tuple[OrderRecord, int, int]:
+    """A row of OPEN_SQL as settlement keeps it, with the book's time in force and prevention. `shared`: values that many orders have, each
+    kept once."""
     (order_id, account_id, is_buy, ticks, total, filled, prevented, filled_quote, fee, held, maker_rate, taker_rate, status, sequence,
      priority, order_type, side, time_in_force, prevention, reduce_only, expire_at, stop, source) = order  # fmt: skip
     hold_scale, fee_scale = (market.quote_scale, market.base_scale) if is_buy else (market.base_scale, market.quote_scale)
@@ -187,13 +186,13 @@ def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> O
         record.filled_quote = to_units(filled_quote, market.quote_scale)
         record.fee = to_units(fee, fee_scale)
     record.status, record.sequence, record.priority = status, sequence, sequence if priority == sequence else priority
-    book_time = commands.book_time_in_force(order_type, time_in_force)
+    book_time, mode = commands.book_time_in_force(order_type, time_in_force), commands.PREVENTIONS[prevention]
     record.at_market = book_time == MARKET
     record.is_waiting = status == "PENDING_TRIGGER"
     if stop or expire_at or reduce_only:
         record.terms = Terms(
-            book_time, commands.PREVENTIONS[prevention], ms_of(expire_at) if expire_at else 0, reduce_only, stop or 0,
+            book_time, mode, ms_of(expire_at) if expire_at else 0, reduce_only, stop or 0,
             bool(stop) and commands.is_rising(order_type, side), commands.TRIGGER_SOURCES[source] if source else 0,
             order_type not in commands.MARKET_TYPES,
         )  # fmt: skip
-    return record
+    return record, book_time, mode

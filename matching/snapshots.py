@@ -5,6 +5,7 @@ JSON, compressed: money is whole numbers of any size, which binary packers do no
 
 import json
 import zlib
+from dataclasses import astuple
 from typing import Any, Final
 
 from psycopg import Connection
@@ -23,7 +24,6 @@ PROGRESS: Final = ("sequence", "trade_number", "book_sequence", "status", "state
                    "place_number")  # fmt: skip
 RECORD: Final = ("order_id", "account_id", "is_buy", "ticks", "total", "held", "maker_rate", "taker_rate", "left", "filled", "filled_quote",
                  "prevented", "fee", "status", "sequence", "priority", "at_market", "is_waiting")  # fmt: skip
-TERMS: Final = ("time_in_force", "prevention", "expire_ms", "reduce_only", "stop", "rising", "source", "is_priced")
 
 
 def dump(engine: SymbolEngine) -> bytes:
@@ -73,5 +73,4 @@ def at(connection: Connection[Any], symbol_id: int, sequence: int) -> bytes:
 def _order(engine: SymbolEngine, record: OrderRecord) -> list[Any]:
     terms = record.terms
     time_in_force, prevention = (terms.time_in_force, terms.prevention) if terms is not None else engine.book.terms(record.order_id)
-    told = None if terms is None else [getattr(terms, name) for name in TERMS]
-    return [[getattr(record, name) for name in RECORD], time_in_force, prevention, told]
+    return [[getattr(record, name) for name in RECORD], time_in_force, prevention, None if terms is None else astuple(terms)]

@@ -15,7 +15,7 @@ from markets.units import Market, units_text
 from notifications import outbox
 from notifications.outbox import AccountNews
 from notifications.wakeups import INBOX, NOTIFY_SQL, OUTBOX
-from orders import commands, news
+from orders import commands, inbox, news
 from orders.acceptance import Acceptance, AccountView, AmendAcceptance
 from orders.batch_reads import BatchReads, Target
 from orders.presentation import order_view
@@ -67,8 +67,6 @@ STATE_SQL: Final = """
     FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[], %s::int[])
         AS u(account_id, opened, day, day_orders, second, second_orders, minute_orders)
     WHERE s.account_id = u.account_id"""
-
-INSERT_INBOX_SQL: Final = "INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, %s, %s)"
 
 _ZERO: Final = Decimal(0)
 
@@ -147,7 +145,7 @@ class BatchWrites:
             written = _write_accounts(run, reads)
             _write_news(run, self.drafts, reads, now)
             for symbol_id, items in sorted(self.inbox.items()):
-                run(INSERT_INBOX_SQL, [symbol_id, len(items), commands.pack(items)])
+                run(inbox.INSERT_SQL, inbox.row(symbol_id, items))
             run(NOTIFY_SQL, [INBOX if self.inbox else OUTBOX])
         for cursor, expected in written:
             if cursor.rowcount != expected:

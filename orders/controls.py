@@ -10,21 +10,18 @@ Who may do it is the door's question (`institutions.rights`).
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
-from uuid import UUID
 
 from django.db import connections
 
 from exchange_platform.db import own, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
-from notifications.wakeups import INBOX, NOTIFY_SQL
-from orders import commands
+from orders import commands, inbox
 
 SETTABLE: Final = ("TRADING", "POST_ONLY", "CANCEL_ONLY", "HALTED", "AUCTION", "DELISTED")
 ACTOR_LENGTH: Final = 80  # what a transition keeps of them; longer ones would stop the worker
 REQUEST_ID_LENGTH: Final = 40
 ADMIN_CANCEL: Final = "ADMIN_CANCEL"
-CANCELS_PER_ROW: Final = 250  # a worker takes 40 rows at once: 10,000 cancels in one settlement are a second, more would hold up others
 
 
 class UnknownStatus(ExchangeError):
@@ -91,9 +88,7 @@ def put_status(
     locked and has seen that it may go from `before` to `status`. Raises: RuntimeError outside a transaction."""
     require_transaction()
     cursor.execute("UPDATE markets_symbol SET status = %s WHERE id = %s", [status, symbol_id])
-    payload = commands.pack([[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]])
-    cursor.execute("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)", [symbol_id, payload])
-    cursor.execute(NOTIFY_SQL, [INBOX])
+    inbox.post(cursor, {symbol_id: [[commands.SET_STATUS, status, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH]]]})
     audit.record(
         actor=actor,
         action="symbol.status",
@@ -125,19 +120,12 @@ def cancel_all(*, symbol: str | None, account: str | None, institution: str | No
             table = "institutions_platform" if scope.institution_id is None else "institutions_institution"
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         cursor.execute(f"SELECT p.symbol_id, p.order_id FROM orders_openorder p WHERE {scope.where} ORDER BY p.order_id", scope.parameters)
-        by_symbol: dict[int, list[UUID]] = {}
-        for symbol_id, order_id in cursor.fetchall():
-            by_symbol.setdefault(symbol_id, []).append(order_id)
         told = (ADMIN_CANCEL, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH])
-        rows = [
-            (symbol_id, len(part), commands.pack([[commands.CANCEL, order_id.hex, *told] for order_id in part]))
-            for symbol_id, orders in sorted(by_symbol.items())
-            for part in (orders[at : at + CANCELS_PER_ROW] for at in range(0, len(orders), CANCELS_PER_ROW))
-        ]
-        if rows:
-            cursor.executemany("INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, %s, %s)", rows)
-            cursor.execute(NOTIFY_SQL, [INBOX])
-        asked = sum(len(orders) for orders in by_symbol.values())
+        cancels: dict[int, list[commands.Command]] = {}
+        for symbol_id, order_id in cursor.fetchall():
+            cancels.setdefault(symbol_id, []).append([commands.CANCEL, order_id.hex, *told])
+        inbox.post(cursor, cancels)
+        asked = sum(len(orders) for orders in cancels.values())
         audit.record(
             actor=actor,
             action="orders.cancel_all",

@@ -5,19 +5,15 @@ it within a second.
 """
 
 from decimal import Decimal
-from typing import Final
 
 from django.db import connections
 
 from exchange_platform.db import own
 from markets.units import neighbours
 from matching.core.messages import MAX_TICKS
-from notifications.wakeups import INBOX, NOTIFY_SQL
-from orders import commands
+from orders import commands, inbox
 from orders.queries import market_named
 from orders.refusals import Refusal
-
-INSERT_SQL: Final = "INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, 1, %s)"
 
 
 def publish_price(*, symbol: str, price: Decimal, source: str) -> None:
@@ -29,7 +25,5 @@ def publish_price(*, symbol: str, price: Decimal, source: str) -> None:
     low, high = neighbours(price, market.tick) if price.is_finite() else (0, 0)
     if not 0 < low <= high <= MAX_TICKS:
         raise Refusal(f"{price} is no price that {symbol} counts in ticks of {market.tick:f}.", code="PRICE_OUT_OF_RANGE", field="price")
-    payload = commands.pack([[commands.REFERENCE, low, high, f"{price:f}", source, ""]])
     with own(), connections["default"].cursor() as cursor:
-        cursor.execute(INSERT_SQL, [market.id, payload])
-        cursor.execute(NOTIFY_SQL, [INBOX])
+        inbox.post(cursor, {market.id: [[commands.REFERENCE, low, high, f"{price:f}", source, ""]]})

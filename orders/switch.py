@@ -12,8 +12,7 @@ from django.db import connections
 from psycopg import Connection
 
 from exchange_platform.db import array
-from notifications.wakeups import INBOX, NOTIFY_SQL
-from orders import commands
+from orders import commands, inbox
 
 DISCONNECT: Final = "DISCONNECT"
 ACCOUNTS_AT_ONCE: Final = 50
@@ -40,8 +39,6 @@ TAKE_SQL: Final = """
 
 OPEN_SQL: Final = "SELECT symbol_id, order_id FROM orders_openorder WHERE account_id = %s ORDER BY order_id"
 
-INSERT_INBOX_SQL: Final = "INSERT INTO orders_inbox (symbol_id, commands, payload) VALUES (%s, %s, %s)"
-
 
 def move_on(*, holders: Sequence[str], seconds: float) -> None:
     """These connections live: their switches fire so much later. Owns its transaction, one statement. Raises: django.db.Error."""
@@ -66,10 +63,7 @@ def fire_due(connection: Connection[Any]) -> int:
     for account_id, (reason, actor) in sorted(fired.items()):
         for symbol_id, order_id in connection.execute(OPEN_SQL, [account_id], prepare=True):
             asked.setdefault(symbol_id, []).append(_cancel(order_id, reason, actor))
-    for symbol_id, cancels in sorted(asked.items()):
-        connection.execute(INSERT_INBOX_SQL, [symbol_id, len(cancels), commands.pack(cancels)], prepare=True)
-    if asked:
-        connection.execute(NOTIFY_SQL, [INBOX], prepare=True)
+    inbox.post(connection.cursor(), asked)
     connection.commit()
     return sum(len(cancels) for cancels in asked.values())
 

@@ -112,7 +112,6 @@ class Stop:
         rising: bool,
         source: int,
         acts: bool,
-        number: int,
     ) -> None:
         self.order_id = order_id
         self.account_id = account_id
@@ -125,7 +124,7 @@ class Stop:
         self.rising = rising
         self.source = source
         self.acts = acts
-        self.number = number
+        self.number = 0
 
     @property
     def key(self) -> int:
@@ -263,7 +262,8 @@ class Book:
         source: int,
         acts: bool = True,
     ) -> None:
-        waiting = self._stop_of(order_id, account_id, side, price, lots, time_in_force, prevention, stop, rising, source, acts)
+        waiting = Stop(order_id, account_id, side, price, lots, time_in_force, prevention, stop, bool(rising), source, acts)
+        self._admit(waiting)
         if self.status not in (TRADING, AUCTION):
             self.events.append((REJECTED, order_id, _REFUSED_BY_STATUS.get(self.status, _HALTED_REASON)))
             return
@@ -401,7 +401,9 @@ class Book:
         source: int,
         acts: bool = True,
     ) -> None:
-        self._wait(self._stop_of(order_id, account_id, side, price, lots, time_in_force, prevention, stop, rising, source, acts))
+        waiting = Stop(order_id, account_id, side, price, lots, time_in_force, prevention, stop, bool(rising), source, acts)
+        self._admit(waiting)
+        self._wait(waiting)
 
     # -- reading
 
@@ -689,29 +691,17 @@ class Book:
 
     # -- stops
 
-    def _stop_of(
-        self,
-        order_id: OrderId,
-        account_id: Hashable,
-        side: int,
-        price: int,
-        lots: int,
-        time_in_force: int,
-        prevention: int,
-        stop: int,
-        rising: bool,
-        source: int,
-        acts: bool,
-    ) -> Stop:
-        """Raises: InvalidCommand."""
-        if not 0 < price <= MAX_TICKS or not 0 < lots <= MAX_LOTS or order_id in self or side not in (BUY, SELL):
-            raise InvalidCommand(f"stop {order_id}: price {price}, lots {lots}, side {side}, or the id is in use")
-        if not GTC <= time_in_force <= MARKET or not CANCEL_NEWEST <= prevention <= DECREMENT:
-            raise InvalidCommand(f"stop {order_id}: time in force {time_in_force}, prevention {prevention}")
-        if not 0 < stop <= MAX_TICKS or source not in (LAST, REFERENCE):
-            raise InvalidCommand(f"stop {order_id}: stop price {stop}, source {source}")
+    def _admit(self, stop: Stop) -> None:
+        """Number its arrival. Raises: InvalidCommand."""
+        order_id = stop.order_id
+        if not 0 < stop.price <= MAX_TICKS or not 0 < stop.lots <= MAX_LOTS or order_id in self or stop.side not in (BUY, SELL):
+            raise InvalidCommand(f"stop {order_id}: price {stop.price}, lots {stop.lots}, side {stop.side}, or the id is in use")
+        if not GTC <= stop.time_in_force <= MARKET or not CANCEL_NEWEST <= stop.prevention <= DECREMENT:
+            raise InvalidCommand(f"stop {order_id}: time in force {stop.time_in_force}, prevention {stop.prevention}")
+        if not 0 < stop.stop <= MAX_TICKS or stop.source not in (LAST, REFERENCE):
+            raise InvalidCommand(f"stop {order_id}: stop price {stop.stop}, source {stop.source}")
         self._arrivals += 1
-        return Stop(order_id, account_id, side, price, lots, time_in_force, prevention, stop, bool(rising), source, acts, self._arrivals)
+        stop.number = self._arrivals
 
     def _present(self, source: int) -> tuple[int, int] | None:
         """The source's price now, between these two ticks; None when there is none yet."""

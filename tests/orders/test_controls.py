@@ -12,7 +12,8 @@ from exchange_platform.db import connect_direct
 from institutions.models import AuditEntry
 from institutions.services import create_institution
 from markets.models import Symbol
-from orders.controls import CANCELS_PER_ROW, LiveOrders, NoSuchScope, NoSuchSymbol, cancel_all, live_orders, set_symbol_status
+from orders.controls import LiveOrders, NoSuchScope, NoSuchSymbol, cancel_all, live_orders, set_symbol_status
+from orders.inbox import COMMANDS_PER_ROW
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange, order
 
 
@@ -128,13 +129,13 @@ def test_an_account_an_institution_and_where_they_meet_a_symbol(market: Market) 
 
 
 def test_a_thousand_orders_are_asked_in_parts_and_all_end(market: Market) -> None:
-    many = CANCELS_PER_ROW * 2 + 1
+    many = COMMANDS_PER_ROW * 2 + 1
     requests = [order(market.buyer, market.symbol, "BUY", "1", "0.01") for _ in range(many)]
     market.exchange.take(*requests)
     market.exchange.settle()
     assert _cancel(symbol=market.symbol.name) == many
     parts = [row[0] for row in market.exchange.rows("SELECT commands FROM orders_inbox ORDER BY id")]
-    assert parts == [CANCELS_PER_ROW, CANCELS_PER_ROW, 1]
+    assert parts == [COMMANDS_PER_ROW, COMMANDS_PER_ROW, 1]
     market.exchange.settle()
     assert _live() == []
     assert market.exchange.balance(market.buyer, market.quote) == (10_000, 0)

@@ -15,6 +15,11 @@ def main() -> None:
         sys.exit(run_stack(sys.argv[2:]))
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
+    if command == "run_matching":
+        from matching.main import main as run_matching
+
+        sys.exit(run_matching(sys.argv[2:]))
+
     if command in MAINTENANCE_COMMANDS:
         os.environ["EXCHANGE_DB_ROLE"] = "maintenance"
 

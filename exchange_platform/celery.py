@@ -7,6 +7,8 @@ from celery import Celery, bootsteps, signals
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from exchange_platform.telemetry.correlation import HEADER, request_id, task_name
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_platform.settings.local")
 
 app = Celery("exchange")
@@ -47,3 +49,22 @@ def mend_connections(**_: Any) -> None:
 def first_heartbeat(**_: Any) -> None:
     """Beat would wait a whole interval before it first sends; so long nobody would know that work gets done."""
     app.send_task("exchange_platform.tasks.leave_heartbeat", expires=10, retry=False)
+
+
+@signals.before_task_publish.connect
+def send_request_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    if headers is not None and (request := request_id.get()):
+        headers[HEADER] = request
+
+
+@signals.task_prerun.connect
+def take_up_request(task_id: str = "", task: Any = None, **_: Any) -> None:
+    """A task that nobody's request caused has an id of its own."""
+    request_id.set(getattr(task.request, HEADER, None) or task_id)
+    task_name.set(task.name)
+
+
+@signals.task_postrun.connect
+def lay_down_request(**_: Any) -> None:
+    request_id.set("")
+    task_name.set("")

@@ -1,4 +1,6 @@
-"""Database words that every app uses: who owns a transaction, exact amounts, direct connections, bulk literals.
+"""Database words that every app uses: who owns a transaction, exact sums, direct connections, bulk literals.
+
+No model is imported here: a matching worker starts without the registry of apps.
 
 Three roles (decision 0003): the maintenance login of DATABASE_URL migrates; `exchange_engine` (alias `default`) takes and
 settles orders for all tenants; `exchange_tenant` (alias `tenant`) reads under row-level security.
@@ -11,7 +13,7 @@ from typing import Any, Final
 
 import psycopg
 from django.conf import settings
-from django.db import connections, models, transaction
+from django.db import connections, transaction
 
 PLATFORM_WIDE = "all"
 
@@ -36,15 +38,6 @@ ENGINE_OPTIONS = " ".join(
         "timezone=UTC",
     )
 )
-
-
-class Amount(models.DecimalField):  # type: ignore[type-arg]
-    """NUMERIC(38, 18), as all money and quantities are at rest."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("max_digits", 38)
-        kwargs.setdefault("decimal_places", 18)
-        super().__init__(**kwargs)
 
 
 def own(using: str = "default") -> transaction.Atomic:

@@ -4,10 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+from django.db import connection
+from psycopg.types.json import Jsonb
 
 from exchange_platform.db import require_transaction
-from institutions.models import AuditEntry
+
+# Not through the model: who starts without the registry of apps (matching.main) records too.
+INSERT_SQL: Final = """
+    INSERT INTO institutions_auditentry (at, actor, action, subject, reason, before, after, ip, user_agent, request_id)
+    VALUES (clock_timestamp(), %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,9 @@ def record(
     """
     require_transaction()
     origin = _origin.get() or Origin()
-    AuditEntry.objects.create(
-        actor=actor[:80],
-        action=action,
-        subject=subject[:120],
-        reason=reason,
-        before=before,
-        after=after,
-        ip=ip or origin.ip,
-        user_agent=(user_agent or origin.user_agent)[:300],
-        request_id=(request_id or origin.request_id)[:40],
-    )
+    row: list[Any] = [
+        actor[:80], action, subject[:120], reason, None if before is None else Jsonb(before), None if after is None else Jsonb(after),
+        ip or origin.ip, (user_agent or origin.user_agent)[:300], (request_id or origin.request_id)[:40],
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_SQL, row)

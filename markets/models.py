@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from exchange_platform.db import Amount
+from exchange_platform.fields import Amount
 
 
 class Asset(models.Model):

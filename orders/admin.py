@@ -35,6 +35,7 @@ from institutions.rights import Right, may
 from markets.models import Symbol
 from markets.units import market_by_id, market_by_name
 from orders import operations
+from orders.chain import DETACHED
 from orders.ledger_page import Transfers, ids_named, legs_table, lines, transfer_page, transfers_in_reach
 from orders.lifecycle import LEGAL_MOVES, OPEN_STATUSES, Status
 from orders.models import Amend, Anchor, ArchivedPartition, Checkpoint, CommandLog, Order, Shard, SymbolStatus, Trade, Transition
@@ -414,7 +415,7 @@ class ArchiveAdmin(Reader):
         """Of a month of the command log: where each symbol's log went on."""
         if row.parent != CommandLog._meta.db_table:
             return []
-        anchors = Anchor.objects.filter(kind=Anchor.Kind.DETACHED).order_by("symbol_id", "sequence")[:MANY]
+        anchors = Anchor.objects.filter(kind=DETACHED).order_by("symbol_id", "sequence")[:MANY]
         rows = [
             [symbol_link(market_by_id(a.symbol_id)), a.sequence, a.trade_number, show.code(bytes(a.chain).hex()), show.moment(a.at)]
             for a in anchors

@@ -1,6 +1,11 @@
-"""The hash that ties every entry of a command log to all entries before it. Pure."""
+"""The hash that ties every entry of a command log to all entries before it, and the kinds of anchors on it. Pure."""
 
 from hashlib import sha256
+from typing import Final
+
+# An anchor is written every so many commands, or where what is left of a log begins.
+VERIFIED: Final = "VERIFIED"
+DETACHED: Final = "DETACHED"
 
 
 def chain_after(

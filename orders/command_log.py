@@ -12,7 +12,7 @@ from typing import Any, Final
 from psycopg import Connection
 
 from exchange_platform.ids import moment_of, uuid_floor
-from orders.models import Anchor
+from orders.chain import DETACHED, VERIFIED
 from orders.settlement import EMPTY_CHAIN
 
 ENTRIES_AT_ONCE: Final = 20_000
@@ -170,7 +170,7 @@ def _start(connection: Connection[Any], symbol_id: int, since_anchor: bool) -> _
     walk = _Walk(symbol_id, sequence, bytes(chain), int(state_hash), stamp_ms, first=sequence, settled_at="infinity")
     entry = connection.execute(ENTRY_AT_SQL, [symbol_id, sequence]).fetchone()
     if entry is None:
-        if kind != Anchor.Kind.DETACHED:
+        if kind != DETACHED:
             walk.add(1, None, f"commands 1 to {sequence} are missing: an anchor at {sequence} says that they were there")
     elif (entry[2], bytes(entry[3]), entry[4]) != (sequence, bytes(chain), state_hash):
         walk.add(entry[0], entry[1], f"the anchor at sequence {sequence} says something else than this entry, which ends at {entry[2]}")
@@ -236,11 +236,9 @@ def symbols(connection: Connection[Any]) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in connection.execute(SYMBOLS_SQL).fetchall()]
 
 
-def anchor(
-    connection: Connection[Any], verified: Verified, *, kind: Anchor.Kind = Anchor.Kind.VERIFIED, payload: bytes | None = None
-) -> None:
+def anchor(connection: Connection[Any], verified: Verified, *, kind: str = VERIFIED, payload: bytes | None = None) -> None:
     """Set an anchor where a log without breaks was verified to; once per point and kind. Joins the connection's transaction.
-    `payload`: what the engine was there, from which a replay can begin.
+    `kind`: VERIFIED or DETACHED. `payload`: what the engine was there, from which a replay can begin.
 
     Raises: psycopg.errors.CheckViolation when the log says otherwise, InsufficientPrivilege (DETACHED by others than maintenance).
     """
@@ -248,7 +246,7 @@ def anchor(
     connection.execute(
         INSERT_ANCHOR_SQL,
         {
-            "symbol": verified.symbol_id, "sequence": verified.sequence, "kind": kind.value, "chain": verified.chain,
+            "symbol": verified.symbol_id, "sequence": verified.sequence, "kind": kind, "chain": verified.chain,
             "state_hash": verified.state_hash, "stamp_ms": verified.stamp_ms, "before": uuid_floor(moment_of(verified.stamp_ms + 1)),
             "payload": payload,
         },

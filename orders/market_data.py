@@ -2,7 +2,6 @@
 
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import accumulate
@@ -16,10 +15,10 @@ from exchange_platform.ids import moment_of
 from markets.queries import symbols
 from markets.units import Market
 from orders import candles
+from orders.checksum import checksum
 from orders.presentation import timestamp
 from orders.queries import TRADE_COLUMNS, Page, market_named, own_trade_view, pin_index_scans, public_trade_view
 
-CHECKSUM_LEVELS: Final = 10
 TICKER_LIFETIME_S: Final = 1.0
 _LAST: Final = UUID(int=2**128 - 1)
 
@@ -88,12 +87,6 @@ def cumulative_depth(*, symbol: str, depth: int = 100) -> dict[str, Any]:
     """As `book`, but each level's quantity is the sum of all from the best price to it; the checksum stays the book's."""
     content = book(symbol=symbol, depth=depth)
     return {**content, "bids": _summed(content["bids"]), "asks": _summed(content["asks"])}
-
-
-def checksum(bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> int:
-    """Unsigned CRC-32 of `price:quantity` of up to ten bids, then up to ten asks (best first), joined by `|`; 0 for an empty book."""
-    best = [*bids[:CHECKSUM_LEVELS], *asks[:CHECKSUM_LEVELS]]
-    return zlib.crc32("|".join([f"{price}:{quantity}" for price, quantity in best]).encode()) if best else 0
 
 
 def trades(*, symbol: str, limit: int = 100, before: UUID | None = None) -> Page:

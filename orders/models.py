@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from exchange_platform.db import Amount
+from exchange_platform.fields import Amount
+from orders.chain import DETACHED, VERIFIED
 from orders.lifecycle import Status
 
 STATUS_CHOICES = [(s.value, s.value) for s in Status]
@@ -290,14 +291,10 @@ class Anchor(models.Model):
     since the entries before it have left; written by maintenance. `payload`: what the engine was at that point, where it is known.
     """
 
-    class Kind(models.TextChoices):
-        VERIFIED = "VERIFIED"
-        DETACHED = "DETACHED"
-
     pk = models.CompositePrimaryKey("symbol_id", "sequence", "kind")
     symbol_id = models.IntegerField()
     sequence = models.BigIntegerField()
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField(max_length=8, choices=[(kind, kind.capitalize()) for kind in (VERIFIED, DETACHED)])
     chain = models.BinaryField()
     state_hash = models.DecimalField(max_digits=20, decimal_places=0)
     stamp_ms = models.BigIntegerField()

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from markets.units import Market
 from matching.core.messages import BUY, SELL
-from orders.market_data import CHECKSUM_LEVELS, checksum
+from orders.checksum import CHECKSUM_LEVELS, checksum
 from orders.requests import PlaceOrder
 
 

@@ -24,8 +24,8 @@ from exchange_platform.partitions import Partition, StillRead, months_after, nam
 from exchange_platform.settings.database import ENGINE_ROLE, TENANT_ROLE
 from exchange_platform.subscriptions import ENGINE_SNAPSHOT
 from orders import command_log
+from orders.chain import DETACHED
 from orders.lifecycle import TERMINAL
-from orders.models import Anchor
 from orders.reconcile import reconcile
 
 ORDERS, TRANSITIONS, TRADES, TRANSFERS = HISTORY = ("orders_order", "orders_transition", "orders_trade", "wallet_transfer")
@@ -215,7 +215,7 @@ class _Run:
                         payload = import_string(ENGINE_SNAPSHOT)(self._connection, symbol_id, last_sequence)
                     except ExchangeError as problem:
                         raise Waits(str(problem)) from problem
-                    command_log.anchor(self._connection, verified, kind=Anchor.Kind.DETACHED, payload=payload)
+                    command_log.anchor(self._connection, verified, kind=DETACHED, payload=payload)
 
     # -- leaving
 

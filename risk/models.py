@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from exchange_platform.db import Amount
+from exchange_platform.fields import Amount
 from institutions.models import Account, Institution
 
 

@@ -6,7 +6,7 @@ Never written through the ORM: `wallet.ledger` (movements) and `orders.intake`/`
 from django.db import models
 from django.db.models import Q
 
-from exchange_platform.db import Amount
+from exchange_platform.fields import Amount
 
 
 class Balance(models.Model):

@@ -1,4 +1,5 @@
-"""One id from a request to all that is done because of it: in this process by a context variable, to Celery by a message header.
+"""One id from a request to all that is done because of it: in this process by a context variable, to Celery by a message header
+(`exchange_platform.celery`).
 
 To matching and the ledger it travels with the data: commands, transitions and events carry the request's id themselves.
 """
@@ -6,8 +7,6 @@ To matching and the ledger it travels with the data: commands, transitions and e
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any, Final
-
-from celery import signals
 
 HEADER: Final = "exchange_request_id"
 
@@ -22,22 +21,3 @@ def add_correlation(logger: Any, method: str, event: MutableMapping[str, Any]) -
     if (task := task_name.get()) and "task" not in event:
         event["task"] = task
     return event
-
-
-@signals.before_task_publish.connect
-def _send_along(headers: dict[str, Any] | None = None, **_: Any) -> None:
-    if headers is not None and (request := request_id.get()):
-        headers[HEADER] = request
-
-
-@signals.task_prerun.connect
-def _take_up(task_id: str = "", task: Any = None, **_: Any) -> None:
-    """A task that nobody's request caused has an id of its own."""
-    request_id.set(getattr(task.request, HEADER, None) or task_id)
-    task_name.set(task.name)
-
-
-@signals.task_postrun.connect
-def _lay_down(**_: Any) -> None:
-    request_id.set("")
-    task_name.set("")

@@ -2,7 +2,7 @@
 
 import django.contrib.postgres.fields
 import django.db.models.deletion
-import exchange_platform.db
+import exchange_platform.fields
 from decimal import Decimal
 from django.db import migrations, models
 
@@ -35,18 +35,18 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(choices=[('TRADING', 'Trading'), ('POST_ONLY', 'Post Only'), ('CANCEL_ONLY', 'Cancel Only'), ('HALTED', 'Halted'), ('AUCTION', 'Auction'), ('DELISTED', 'Delisted')], default='TRADING', max_length=12)),
                 ('route', models.CharField(choices=[('INTERNAL', 'Internal'), ('VENUE', 'Venue'), ('SMART', 'Smart')], default='INTERNAL', max_length=8)),
                 ('is_listed', models.BooleanField(default=True, help_text='On the whitelist: only listed symbols are known to clients.')),
-                ('tick_size', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
-                ('lot_size', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
-                ('min_quantity', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
-                ('max_quantity', exchange_platform.db.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
-                ('min_price', exchange_platform.db.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
-                ('max_price', exchange_platform.db.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
-                ('min_notional', exchange_platform.db.Amount(decimal_places=18, default=Decimal('0'), max_digits=38)),
+                ('tick_size', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
+                ('lot_size', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
+                ('min_quantity', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
+                ('max_quantity', exchange_platform.fields.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
+                ('min_price', exchange_platform.fields.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
+                ('max_price', exchange_platform.fields.Amount(blank=True, decimal_places=18, max_digits=38, null=True)),
+                ('min_notional', exchange_platform.fields.Amount(decimal_places=18, default=Decimal('0'), max_digits=38)),
                 ('max_open_orders', models.PositiveIntegerField(blank=True, help_text='Per account on this symbol.', null=True)),
                 ('static_band', models.DecimalField(blank=True, decimal_places=4, default=Decimal('0.10'), max_digits=6, null=True)),
                 ('dynamic_band', models.DecimalField(blank=True, decimal_places=4, default=Decimal('0.05'), max_digits=6, null=True)),
                 ('market_protection', models.DecimalField(decimal_places=4, default=Decimal('0.05'), max_digits=6)),
-                ('reference_price', exchange_platform.db.Amount(blank=True, decimal_places=18, help_text='Set by an operator for a symbol without a feed; does not age.', max_digits=38, null=True)),
+                ('reference_price', exchange_platform.fields.Amount(blank=True, decimal_places=18, help_text='Set by an operator for a symbol without a feed; does not age.', max_digits=38, null=True)),
                 ('maker_fee', models.DecimalField(decimal_places=8, default=Decimal('0.001'), max_digits=9)),
                 ('taker_fee', models.DecimalField(decimal_places=8, default=Decimal('0.001'), max_digits=9)),
                 ('fee_account_id', models.BigIntegerField(help_text="The house account that collects this symbol's fees.")),

@@ -1,6 +1,6 @@
 """What positions were at the end of closed months."""
 
-import exchange_platform.db
+import exchange_platform.fields
 from django.db import migrations, models
 
 
@@ -18,8 +18,8 @@ class Migration(migrations.Migration):
                 ('month', models.DateField()),
                 ('account_id', models.BigIntegerField()),
                 ('symbol_id', models.IntegerField()),
-                ('quantity', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
-                ('cash', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
+                ('quantity', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
+                ('cash', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
             ],
             options={
                 'constraints': [models.CheckConstraint(condition=models.Q(('cash__gt', -100000000000000000000), ('cash__lt', 100000000000000000000), ('quantity__gt', -100000000000000000000), ('quantity__lt', 100000000000000000000)), name='carried_position_sane'), models.CheckConstraint(condition=models.Q(('month__day', 1)), name='carried_position_month_begins')],

@@ -119,13 +119,13 @@ def ordeal() -> Iterator[Ordeal]:
 
 
 def kill(stack: RunningStack, name: str, told_after: list[float]) -> float:
-    """kill -9; returns the seconds until an order was matched again."""
+    """kill -9; returns the seconds until an order was matched again, or (Celery worker) until all that was told before is published."""
     killed = stack.kill(name)
-    killed_at = time.monotonic()
+    killed_at, by_the_clock = time.monotonic(), time.time()
     successor = stack.wait_until_replaced(name, killed, within_s=BACK_WITHIN_S)
     told_after.append(max(0.0, time.time() - psutil.Process(successor).create_time()))
     if name == "worker-0":
-        wait_until(lambda: not news_before(stack, killed_at=time.time()), within_s=BACK_WITHIN_S, what="news are published again")
+        wait_until(lambda: not news_before(stack, by_the_clock), within_s=BACK_WITHIN_S, what="news are published again")
         return time.monotonic() - killed_at
     key, base_url = keys_of(stack)[-1], stack["base_url"]
     with httpx.Client(base_url=base_url, timeout=5) as http:
@@ -137,11 +137,11 @@ def kill(stack: RunningStack, name: str, told_after: list[float]) -> float:
     return time.monotonic() - killed_at
 
 
-def news_before(stack: RunningStack, *, killed_at: float) -> bool:
-    """Whether something that was told before then still waits to be published."""
+def news_before(stack: RunningStack, moment: float) -> bool:
+    """Whether something that was told before then (Unix seconds) still waits to be published."""
     with psycopg.connect(stack["database_url"]) as connection:
         row = connection.execute(
-            "SELECT EXISTS (SELECT FROM notifications_outbox WHERE created_at <= to_timestamp(%s))", [killed_at]
+            "SELECT EXISTS (SELECT FROM notifications_outbox WHERE created_at <= to_timestamp(%s))", [moment]
         ).fetchone()
     return row != (False,)
 
@@ -161,7 +161,7 @@ def stop_redis(ordeal: Ordeal) -> float:
     ordeal.while_redis_was_away = after - before
     back_at = time.monotonic()
     there = time.time()
-    wait_until(lambda: not news_before(stack, killed_at=there), within_s=2 * BACK_WITHIN_S, what="the news of the minute are published")
+    wait_until(lambda: not news_before(stack, there), within_s=2 * BACK_WITHIN_S, what="the news of the minute are published")
     took = time.monotonic() - back_at
     ordeal.events.make_redis_forget()
     time.sleep(5)  # and life goes on

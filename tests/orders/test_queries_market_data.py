@@ -12,6 +12,7 @@ from django.db import connection
 from markets import units
 from markets.models import Symbol
 from orders import market_data
+from orders.checksum import checksum
 from tests.factories import AccountFactory, AssetFactory, SymbolFactory, trade_row
 from wallet import queries as wallet
 
@@ -70,7 +71,7 @@ class TestBook:
         assert deep["checksum"] == market_data.book(symbol=symbol.name)["checksum"]
         lines = [f"{price}:{quantity}" for price, quantity in deep["bids"][:10] + deep["asks"][:10]]
         assert deep["checksum"] == zlib.crc32("|".join(lines).encode())
-        assert shallow["checksum"] == market_data.checksum(shallow["bids"], shallow["asks"])
+        assert shallow["checksum"] == checksum(shallow["bids"], shallow["asks"])
 
     def test_an_empty_book_is_empty(self, symbol):
         book = market_data.book(symbol=symbol.name)
@@ -155,7 +156,7 @@ class TestTicker:
 
 def test_the_checksum_is_unsigned_and_counts_at_most_ten_levels_a_side():
     levels = [[f"{n}.00", "1.000"] for n in range(20)]
-    assert market_data.checksum(levels, levels) == market_data.checksum(levels[:10], levels[:10])
-    assert market_data.checksum([], []) == 0
-    assert market_data.checksum([["1", "2"]], []) == zlib.crc32(b"1:2") >= 0
-    assert Decimal(market_data.checksum(levels, [])) == zlib.crc32("|".join(":".join(level) for level in levels[:10]).encode())
+    assert checksum(levels, levels) == checksum(levels[:10], levels[:10])
+    assert checksum([], []) == 0
+    assert checksum([["1", "2"]], []) == zlib.crc32(b"1:2") >= 0
+    assert Decimal(checksum(levels, [])) == zlib.crc32("|".join(":".join(level) for level in levels[:10]).encode())

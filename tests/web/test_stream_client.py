@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 import dashboard
-from orders.market_data import checksum
+from orders.checksum import checksum
 from tests.web.browser import started_browser
 
 SCRIPTS = Path(dashboard.__file__).parent / "static" / "dashboard"

@@ -1,6 +1,6 @@
 """What a month of transfers comes to, by account and asset, from when the month is closed."""
 
-import exchange_platform.db
+import exchange_platform.fields
 from django.db import migrations, models
 
 SQL = """
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
                 ('month', models.DateField()),
                 ('account_id', models.BigIntegerField()),
                 ('asset_id', models.SmallIntegerField()),
-                ('amount', exchange_platform.db.Amount(decimal_places=18, max_digits=38)),
+                ('amount', exchange_platform.fields.Amount(decimal_places=18, max_digits=38)),
                 ('transfers', models.BigIntegerField()),
             ],
             options={

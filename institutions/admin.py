@@ -25,7 +25,7 @@ from exchange_platform.back_office.listing import (
     newest,
     whole_number,
 )
-from institutions import dead_letters, operations
+from institutions import dead_letters, operations, request_pages
 from institutions.back_office import account_link, audit_table, changed, institution_link, offer_institutions, reach_of
 from institutions.models import Account, AccountKind, ApiKey, AuditEntry, Institution, Role, User
 
@@ -245,7 +245,7 @@ class ApiKeyAdmin(ClientReader):
         Column("Label", lambda row: row.label or show.NOTHING),
     )
     makers = (operations.CreateKey(),)
-    operations = (operations.RevokeKey(),)
+    operations = (operations.ChangeKeyScopes(), operations.RevokeKey())
 
     def rows(self, request: HttpRequest) -> Any:
         return super().rows(request).defer("secret", "public_key")
@@ -384,3 +384,5 @@ add_finder(find_clients)
 
 
 dead_letters.register()
+
+__all__ = ["request_pages"]  # registers its page

@@ -175,3 +175,47 @@ class AuditEntry(models.Model):
             models.Index(fields=["action", "id"], name="audit_by_action"),
             models.Index(fields=["request_id"], condition=~Q(request_id=""), name="audit_by_request"),
         ]
+
+
+class ChangeRequest(models.Model):
+    """Something that takes two people: asked for by one, decided by another. The database holds both to it (migration 0005)."""
+
+    class State(models.TextChoices):
+        PENDING = "PENDING"
+        APPROVED = "APPROVED"
+        REJECTED = "REJECTED"
+        WITHDRAWN = "WITHDRAWN"
+        EXPIRED = "EXPIRED"
+
+    kind = models.CharField(max_length=40)
+    subject = models.CharField(max_length=120)
+    institution = models.ForeignKey(Institution, null=True, on_delete=models.PROTECT)
+    payload = models.TextField()  # JSON, to the letter what will be applied
+    payload_hash = models.BinaryField()  # SHA-256 of it, by the database
+    effect = models.JSONField()  # what the maker was shown: summary, before, after, facts
+    maker = models.CharField(max_length=80)
+    maker_user = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")  # null: a client's key asked
+    reason = models.TextField()
+    request_id = models.CharField(max_length=40, blank=True, default="")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    checker = models.CharField(max_length=80, blank=True, default="")
+    checker_user = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    approved_hash = models.BinaryField(null=True)  # of what the checker saw
+    check_reason = models.TextField(blank=True, default="")
+    checked_at = models.DateTimeField(null=True)
+    result = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["PENDING", "APPROVED", "REJECTED", "WITHDRAWN", "EXPIRED"]), name="request_state_known"
+            ),
+            models.CheckConstraint(condition=Q(state="PENDING") | Q(checked_at__isnull=False), name="request_end_has_a_time"),
+            models.UniqueConstraint(fields=["kind", "subject", "payload_hash"], condition=Q(state="PENDING"), name="request_pending_once"),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="PENDING"), name="request_pending_by_expiry"),
+            models.Index(fields=["kind", "subject", "id"], name="request_by_subject"),
+        ]

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from exchange_platform.back_office.listing import Facts, Table
 from exchange_platform.back_office.operations import Operation, ReasonForm, Shown, actor_of
 from institutions import changes, services
+from institutions.asking import asked_for
 from institutions.back_office import reach_of
 from institutions.models import Account, AccountKind, Institution, KeyKind, PreventionMode, Role, User
 from institutions.rights import Right
@@ -81,14 +82,13 @@ class FreezeInstitution(Operation):
 
 class UnfreezeInstitution(Operation):
     name, title, right = "unfreeze", "Unfreeze", Right.FREEZE
-    question = "Its accounts can place orders again, unless they are frozen themselves."
+    question = "Once a second person agrees, its accounts can place orders again, unless they are frozen themselves."
 
     def is_offered(self, row: Institution) -> bool:
         return row.is_frozen
 
     def run(self, request: HttpRequest, row: Institution, asked: dict[str, Any]) -> str:
-        services.unfreeze_institution(institution_id=row.pk, actor=actor_of(request), reason=asked["reason"])
-        return f"{row.code} trades again."
+        return asked_for(request, kind="institution.unfreeze", payload={"id": row.pk}, reason=asked["reason"])
 
 
 # -- accounts
@@ -145,14 +145,13 @@ class FreezeAccount(Operation):
 
 class UnfreezeAccount(Operation):
     name, title, right = "unfreeze", "Unfreeze", Right.FREEZE
-    question = "The account can place orders again, unless its institution is frozen."
+    question = "Once a second person agrees, the account can place orders again, unless its institution is frozen."
 
     def is_offered(self, row: Account) -> bool:
         return row.is_frozen
 
     def run(self, request: HttpRequest, row: Account, asked: dict[str, Any]) -> str:
-        services.unfreeze_account(account_id=row.pk, actor=actor_of(request), reason=asked["reason"])
-        return f"{row.name} trades again."
+        return asked_for(request, kind="account.unfreeze", payload={"id": row.pk}, reason=asked["reason"])
 
 
 # -- people
@@ -223,7 +222,10 @@ class KeyForm(forms.Form):
     )
     public_key = forms.CharField(required=False, help_text="Ed25519 only: 32 raw bytes in base64.")
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, scope) for scope in ("read", "trade", "withdraw")], widget=forms.CheckboxSelectMultiple, initial=["read", "trade"]
+        choices=[(scope, scope) for scope in ("read", "trade")],
+        widget=forms.CheckboxSelectMultiple,
+        initial=["read", "trade"],
+        help_text="The scope withdraw comes later, with a second person.",
     )
     ip_allow_list = Words(label="Allowed addresses", help_text="Addresses or networks, one per line; none: from anywhere.")
     label = forms.CharField(max_length=80, required=False)
@@ -252,6 +254,29 @@ class CreateKey(Operation):
             **{**asked, "public_key": asked["public_key"] or None},
         )
         return Shown({"Key": made.key, "Secret": made.secret or "the client's own"})
+
+
+class ScopesForm(ReasonForm):
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in ("read", "trade", "withdraw")],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Withdraw needs a list of allowed addresses.",
+    )
+    field_order = ("scopes", "reason")
+
+
+class ChangeKeyScopes(Operation):
+    name, title, right, form = "scopes", "Change scopes", Right.EDIT_KEYS, ScopesForm
+    question = "Once a second person agrees, requests signed with the key may do just this, from the next one on."
+
+    def is_offered(self, row: Any) -> bool:
+        return bool(row.is_active)
+
+    def initial(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        return {"scopes": row.scopes}
+
+    def run(self, request: HttpRequest, row: Any, asked: dict[str, Any]) -> str:
+        return asked_for(request, kind="api_key.scopes", payload={"key": row.key, "scopes": asked["scopes"]}, reason=asked["reason"])
 
 
 class RevokeKey(Operation):

@@ -21,15 +21,16 @@ class Right(StrEnum):
     EDIT_MARKETS = "edit_markets"  # assets, symbols and their rules
     EDIT_CLIENTS = "edit_clients"  # institutions, accounts, people
     EDIT_LIMITS = "edit_limits"
-    EDIT_KEYS = "edit_keys"  # create and revoke API keys
+    EDIT_KEYS = "edit_keys"  # create and revoke API keys, ask for other scopes
+    CHECK_CHANGES = "check_changes"  # decide about what another person has asked for (institutions.requests)
 
 
 _READ: Final = frozenset({Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUDIT})
 
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.SUPERUSER: frozenset(Right),
-    Role.COMPLIANCE: _READ,
-    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS},
+    Role.COMPLIANCE: _READ | {Right.CHECK_CHANGES},
+    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS, Right.CHECK_CHANGES},
     Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),

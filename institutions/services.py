@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, models, transaction
 from exchange_platform.db import own, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
-from institutions.models import Account, AccountKind, ApiKey, Institution, KeyKind, PreventionMode, Role, User
+from institutions.models import Account, AccountKind, ApiKey, Institution, KeyKind, Platform, PreventionMode, Role, User
 from institutions.secrets import seal
 
 STAFF_ROLES: Final = frozenset({Role.COMPLIANCE, Role.OPERATOR, Role.SUPERUSER})
@@ -149,7 +149,7 @@ def create_api_key(
     client's own, 32 raw bytes in base64. `ip_allow_list`: addresses or networks; the scope withdraw needs at least one.
     Owns its transaction. Raises: InvalidValue, NotFound (institution, or an account that is not a customer's of it).
     """
-    _check_scopes(scopes, ip_allow_list)
+    check_scopes(scopes, ip_allow_list)
     key = "ak_" + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(24))
     secret: str | None = None
     row = ApiKey(key=key, kind=kind, scopes=sorted(set(scopes)), ip_allow_list=[_network(ip) for ip in ip_allow_list])
@@ -191,54 +191,53 @@ def revoke_api_key(*, key: str, actor: str, reason: str) -> None:
 
 
 def freeze_account(*, account_id: int, actor: str, reason: str) -> None:
-    """No new orders from the account; cancels go on. Intake locks the same row, so nothing slips past once this has returned.
+    """No new orders from the account; cancels go on. Intake locks the same row, so nothing slips past once this has returned. Back takes
+    two people (`institutions.unfreezing`).
 
     Owns its transaction; locks the account's row (NO KEY UPDATE). Raises: NotFound, InvalidValue (no reason).
     """
-    _set_frozen(Account, account_id, True, subject="account", actor=actor, reason=reason)
-
-
-def unfreeze_account(*, account_id: int, actor: str, reason: str) -> None:
-    """Owns its transaction; locks the account's row. Raises: NotFound, InvalidValue (no reason)."""
-    _set_frozen(Account, account_id, False, subject="account", actor=actor, reason=reason)
+    with own():
+        set_frozen(Account, account_id, True, actor=actor, reason=reason)
 
 
 def freeze_institution(*, institution_id: int, actor: str, reason: str) -> None:
     """No new orders from any account of the institution. Intake holds the same row shared, so this waits for the batch under
-    way and stops the next.
+    way and stops the next. Back takes two people.
 
     Owns its transaction; locks the table of institutions (EXCLUSIVE), then the row. Raises: NotFound, InvalidValue (no reason).
     """
-    _set_frozen(Institution, institution_id, True, subject="institution", actor=actor, reason=reason)
-
-
-def unfreeze_institution(*, institution_id: int, actor: str, reason: str) -> None:
-    """Owns its transaction; locks the institution's row. Raises: NotFound, InvalidValue (no reason)."""
-    _set_frozen(Institution, institution_id, False, subject="institution", actor=actor, reason=reason)
-
-
-def _set_frozen(model: type[Account] | type[Institution], pk: int, frozen: bool, *, subject: str, actor: str, reason: str) -> None:
-    _check_reason(reason)
     with own():
-        if model is Institution:
-            # Intake holds the row shared, and shared locks let each other pass: on the row alone a freeze can starve behind
-            # overlapping batches. On the table it queues, and they queue behind it.
-            with connection.cursor() as cursor:
-                cursor.execute("LOCK TABLE institutions_institution IN EXCLUSIVE MODE")
-        row = model._default_manager.select_for_update(no_key=True).filter(pk=pk).first()
-        if row is None:
-            raise NotFound(f"There is no such {subject}.", field=subject)
-        if row.is_frozen != frozen:
-            row.is_frozen = frozen
-            row.save(update_fields=["is_frozen"])
-            audit.record(
-                actor=actor,
-                action=f"{subject}.{'freeze' if frozen else 'unfreeze'}",
-                subject=f"{subject}:{row}",
-                reason=reason,
-                before={"is_frozen": not frozen},
-                after={"is_frozen": frozen},
-            )
+        set_frozen(Institution, institution_id, True, actor=actor, reason=reason)
+
+
+def set_frozen(model: type[Account] | type[Institution] | type[Platform], pk: int, frozen: bool, *, actor: str, reason: str) -> None:
+    """Freeze or unfreeze a row; as it is already: nothing happens. The database refuses to unfreeze without an approved request.
+
+    Joins the caller's transaction. Locks: the platform's or the institutions' table (EXCLUSIVE), or nothing above an account; then the row.
+    Raises: NotFound, InvalidValue (no reason).
+    """
+    require_transaction()
+    _check_reason(reason)
+    what = model._meta.model_name
+    if model is not Account:
+        # Intake holds the row shared, and shared locks let each other pass: on the row alone a freeze can starve behind
+        # overlapping batches. On the table it queues, and they queue behind it.
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {model._meta.db_table} IN EXCLUSIVE MODE")
+    row = model._default_manager.select_for_update(no_key=True).filter(pk=pk).first()
+    if row is None:
+        raise NotFound(f"There is no such {what}.", field=what)
+    if row.is_frozen != frozen:
+        row.is_frozen = frozen
+        row.save(update_fields=["is_frozen"])
+        audit.record(
+            actor=actor,
+            action=f"{what}.{'freeze' if frozen else 'unfreeze'}",
+            subject="platform" if model is Platform else f"{what}:{row}",
+            reason=reason,
+            before={"is_frozen": not frozen},
+            after={"is_frozen": frozen},
+        )
 
 
 def _insert(row: _Row) -> _Row:
@@ -278,7 +277,8 @@ def _check_reason(reason: str) -> None:
         raise InvalidValue("Say why: the reason is kept in the audit trail.", field="reason")
 
 
-def _check_scopes(scopes: Collection[str], ip_allow_list: Sequence[str]) -> None:
+def check_scopes(scopes: Collection[str], ip_allow_list: Sequence[str]) -> None:
+    """Pure. Raises: InvalidValue."""
     unknown = sorted(set(scopes) - SCOPES)
     if unknown or not scopes:
         raise InvalidValue(f"Scopes are some of {', '.join(sorted(SCOPES))}, not {', '.join(unknown) or 'none'}.", field="scopes")

@@ -81,7 +81,7 @@ class SymbolAdmin(Reader):
         Column("Taker fee", lambda row: _percent(row.taker_fee), numeric=True),
     )
     makers = (operations.CreateSymbol(),)
-    operations = (operations.ChangeRules(),)
+    operations = (operations.ChangeRules(), operations.ChangeSymbolFees())
 
     def find(self, request: HttpRequest, question: dict[str, Any]) -> Listed:
         rows = self.rows(request)

@@ -6,9 +6,11 @@ from django import forms
 from django.http import HttpRequest
 
 from exchange_platform.back_office.operations import Operation, ReasonForm, actor_of
+from institutions.asking import asked_for
 from markets import services
+from markets.fee_changes import ChangeFees
 from markets.models import Asset, Route, Symbol
-from markets.services import CHANGEABLE, ORDER_TYPES
+from markets.services import CHANGEABLE, FEES, ORDER_TYPES
 
 RIGHT = "edit_markets"
 MANY = 2000
@@ -91,12 +93,32 @@ class CreateSymbol(Operation):
 
 
 class RulesChange(RulesForm, ReasonForm):
+    maker_fee = None  # type: ignore[assignment]  # fees take a second person
+    taker_fee = None  # type: ignore[assignment]
     field_order = (*RulesForm.base_fields, "reason")
+
+
+class FeesForm(ReasonForm):
+    maker_fee = _amount(required=True, help_text="Fraction: 0.001 is 0.1 %; negative is a rebate. Of orders to come.")
+    taker_fee = _amount(required=True)
+    field_order = ("maker_fee", "taker_fee", "reason")
+
+
+class ChangeSymbolFees(Operation):
+    name, title, right, form = "fees", "Change fees", RIGHT, FeesForm
+    question = "Once a second person agrees, orders to come pay these; orders that were taken keep theirs."
+
+    def initial(self, request: HttpRequest, row: Symbol) -> dict[str, Any]:
+        return {name: services.plain_value(getattr(row, name)) for name in FEES}
+
+    def run(self, request: HttpRequest, row: Symbol, asked: dict[str, Any]) -> str:
+        payload = {"symbol": row.name, **{name: services.plain_value(asked[name]) for name in FEES}}
+        return asked_for(request, kind=ChangeFees.kind, payload=payload, reason=asked["reason"])
 
 
 class ChangeRules(Operation):
     name, title, right, form = "rules", "Change rules", RIGHT, RulesChange
-    question = "Orders to come are checked by the new rules; open orders stay and keep their fees. Nothing else of a symbol can change."
+    question = "Orders to come are checked by the new rules; open orders stay and keep their fees."
 
     def initial(self, request: HttpRequest, row: Symbol) -> dict[str, Any]:
         found = {name: getattr(row, name) for name in CHANGEABLE}

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from exchange_platform.db import EXACT, own
+from exchange_platform.db import EXACT, own, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from institutions.models import AccountKind
@@ -117,40 +117,52 @@ def create_symbol(
 
 CHANGEABLE: Final = frozenset(
     """is_listed route min_quantity max_quantity min_price max_price min_notional max_open_orders static_band dynamic_band market_protection
-    halt_s auction_s resumes_by_auction opens_at reference_price maker_fee taker_fee order_types""".split()
+    halt_s auction_s resumes_by_auction opens_at reference_price order_types""".split()
 )
+FEES: Final = ("maker_fee", "taker_fee")
 
 
 def change_symbol(*, symbol_id: int, changes: Mapping[str, Any], actor: str, reason: str) -> bool:
     """Change trading rules (`CHANGEABLE`); False: nothing was different. Orders that were taken keep the fees they were taken at.
 
-    Assets, tick and lot never change; the status is set by `orders.controls.set_symbol_status`, in the worker's sequence.
+    Assets, tick and lot never change; the status is set by `orders.controls.set_symbol_status`, in the worker's sequence; fees take a
+    second person (`markets.fee_changes`).
     Owns its transaction; locks the symbol's row. Raises: UnknownSymbol, InvalidRule (also: no reason).
     """
-    if not reason.strip():
-        raise InvalidRule("Say why: the reason is kept in the audit trail.", field="reason")
     unknown = sorted(changes.keys() - CHANGEABLE)
     if unknown:
         raise InvalidRule(f"{', '.join(unknown)} of a listed symbol cannot be changed.", field=unknown[0])
     with own():
-        symbol = Symbol.objects.select_related("base", "quote").select_for_update(of=("self",), no_key=True).filter(pk=symbol_id).first()
-        if symbol is None:
-            raise UnknownSymbol("There is no such symbol.", field="symbol")
-        before = {name: getattr(symbol, name) for name in changes if getattr(symbol, name) != changes[name]}
-        if not before:
-            return False
-        for name in before:
-            setattr(symbol, name, changes[name])
-        _check(symbol)
-        try:
-            symbol.full_clean()
-            symbol.save(update_fields=list(before))
-        except ValidationError as problem:
-            raise _refused(problem) from None
-        except IntegrityError as problem:
-            raise InvalidRule(str(problem).splitlines()[0]) from None
-        told = [{name: plain_value(values[name]) for name in before} for values in (before, dict(changes))]
-        audit.record(actor=actor, action="symbol.change", subject=f"symbol:{symbol.name}", reason=reason, before=told[0], after=told[1])
+        return put_rules(symbol_id=symbol_id, changes=changes, actor=actor, reason=reason)
+
+
+def put_rules(*, symbol_id: int, changes: Mapping[str, Any], actor: str, reason: str) -> bool:
+    """As `change_symbol`, and fees when the transaction has approved them (the database asks).
+
+    Joins the caller's transaction; locks the symbol's row. Raises: UnknownSymbol, InvalidRule (also: no reason), RuntimeError outside a
+    transaction.
+    """
+    require_transaction()
+    if not reason.strip():
+        raise InvalidRule("Say why: the reason is kept in the audit trail.", field="reason")
+    symbol = Symbol.objects.select_related("base", "quote").select_for_update(of=("self",), no_key=True).filter(pk=symbol_id).first()
+    if symbol is None:
+        raise UnknownSymbol("There is no such symbol.", field="symbol")
+    before = {name: getattr(symbol, name) for name in changes if getattr(symbol, name) != changes[name]}
+    if not before:
+        return False
+    for name in before:
+        setattr(symbol, name, changes[name])
+    _check(symbol)
+    try:
+        symbol.full_clean()
+        symbol.save(update_fields=list(before))
+    except ValidationError as problem:
+        raise _refused(problem) from None
+    except IntegrityError as problem:
+        raise InvalidRule(str(problem).splitlines()[0]) from None
+    told = [{name: plain_value(values[name]) for name in before} for values in (before, dict(changes))]
+    audit.record(actor=actor, action="symbol.change", subject=f"symbol:{symbol.name}", reason=reason, before=told[0], after=told[1])
     return True
 
 

@@ -36,6 +36,10 @@ class Delisted(ExchangeError):
     code = "CONFLICTING_FIELDS"
 
 
+class SecondPersonNeeded(ExchangeError):
+    code = "SECOND_PERSON_NEEDED"
+
+
 class NoSuchScope(ExchangeError):
     """No such account or institution, or the account belongs to another institution; `field` says which."""
 
@@ -54,30 +58,46 @@ class LiveOrders:
     held_quote: Decimal
 
 
+def needs_two(before: str, status: str) -> bool:
+    """Whether a symbol goes from one status to the other only when a second person agrees (`orders.resuming`). Pure."""
+    return before == "HALTED" and status in ("TRADING", "AUCTION", "POST_ONLY")
+
+
 def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> str:
-    """Halt, resume or restrict a symbol. DELISTED cancels everything and is final. TRADING after HALTED means AUCTION first when the symbol
-    resumes by auction. Returns the status that was set.
+    """Halt or restrict a symbol, or let one trade that was not halted. DELISTED cancels everything and is final. Returns the status that
+    was set.
 
     Owns its transaction: the symbol's row (locked), the command to its worker, the audit entry. Raises: NoSuchSymbol,
-    UnknownStatus, Delisted, ValueError when no reason is given.
+    UnknownStatus, Delisted, SecondPersonNeeded, ValueError when no reason is given.
+    """
+    with own(), connections["default"].cursor() as cursor:
+        cursor.execute("SELECT status FROM markets_symbol WHERE name = %s FOR UPDATE", [symbol])
+        row = cursor.fetchone()
+        if row is not None and needs_two(row[0], status):
+            raise SecondPersonNeeded(f"{symbol} is halted. Resuming it takes a second person: ask for it in the back office.")
+        return move_symbol(cursor, symbol=symbol, status=status, actor=actor, reason=reason, request_id=request_id)
+
+
+def move_symbol(cursor: Any, *, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> str:
+    """As `set_symbol_status`, whoever has agreed to it. TRADING after HALTED means AUCTION first when the symbol resumes by auction.
+
+    Joins the caller's transaction; locks the symbol's row. Raises: NoSuchSymbol, UnknownStatus, Delisted, ValueError (no reason),
+    RuntimeError outside a transaction.
     """
     if not reason.strip():
         raise ValueError("a change of a symbol's status needs a reason")
     if status not in SETTABLE:
         raise UnknownStatus(f"{status} cannot be set; one of {', '.join(SETTABLE)}.", field="status")
-    with own(), connections["default"].cursor() as cursor:
-        cursor.execute("SELECT id, status, resumes_by_auction FROM markets_symbol WHERE name = %s FOR UPDATE", [symbol])
-        row = cursor.fetchone()
-        if row is None:
-            raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
-        symbol_id, before, resumes_by_auction = row
-        if before == "DELISTED":
-            raise Delisted(f"{symbol} is delisted, which is final. List a new symbol.")
-        if status == "TRADING" and before == "HALTED" and resumes_by_auction:
-            status = "AUCTION"
-        put_status(
-            cursor, symbol_id=symbol_id, symbol=symbol, before=before, status=status, actor=actor, reason=reason, request_id=request_id
-        )
+    cursor.execute("SELECT id, status, resumes_by_auction FROM markets_symbol WHERE name = %s FOR UPDATE", [symbol])
+    row = cursor.fetchone()
+    if row is None:
+        raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
+    symbol_id, before, resumes_by_auction = row
+    if before == "DELISTED":
+        raise Delisted(f"{symbol} is delisted, which is final. List a new symbol.")
+    if status == "TRADING" and before == "HALTED" and resumes_by_auction:
+        status = "AUCTION"
+    put_status(cursor, symbol_id=symbol_id, symbol=symbol, before=before, status=status, actor=actor, reason=reason, request_id=request_id)
     return status
 
 

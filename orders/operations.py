@@ -8,12 +8,14 @@ from django.http import HttpRequest
 
 from exchange_platform.back_office.listing import Facts, Table
 from exchange_platform.back_office.operations import Operation, ReasonForm, actor_of, add_operation
+from institutions.asking import asked_for
 from institutions.models import Account, AccountKind, Institution
 from institutions.rights import Right
 from markets.models import Symbol
 from markets.units import market_by_name
-from orders.controls import LiveOrders, cancel_all, live_orders, set_symbol_status
+from orders.controls import LiveOrders, cancel_all, live_orders, needs_two, set_symbol_status
 from orders.presentation import fixed
+from orders.resuming import ResumeSymbol
 
 
 def live_table(found: Sequence[LiveOrders]) -> Table:
@@ -42,6 +44,9 @@ class SymbolStatusOperation(Operation):
         return [live_table(live_orders(symbol=row.name, account=None, institution=None))]
 
     def run(self, request: HttpRequest, row: Symbol, asked: dict[str, Any]) -> str:
+        if needs_two(row.status, self.status):
+            payload = {"symbol": row.name, "status": self.status}
+            return asked_for(request, kind=ResumeSymbol.kind, payload=payload, reason=asked["reason"])
         set_symbol_status(symbol=row.name, status=self.status, actor=actor_of(request), reason=asked["reason"])
         return f"{row.name} is {self.status.replace('_', ' ')} from the next order on; its worker follows in its sequence."
 
@@ -55,7 +60,10 @@ class Halt(SymbolStatusOperation):
 class Resume(SymbolStatusOperation):
     name, title, status = "resume", "Resume", "TRADING"
     from_statuses = ("HALTED", "POST_ONLY", "CANCEL_ONLY", "AUCTION")
-    question = "Orders are taken and matched again. An auction ends now: what it has collected trades at one price."
+    question = (
+        "Orders are taken and matched again; after a halt, once a second person agrees. An auction ends now: what it has collected "
+        "trades at one price."
+    )
 
 
 class Auction(SymbolStatusOperation):

@@ -45,6 +45,13 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
     (
         "Operations",
         [
+            (
+                "Requests",
+                "fact_check",
+                "institutions_changerequest_changelist",
+                "back_office",
+                "What takes a second person, and who decided",
+            ),
             ("Audit trail", "history", "institutions_auditentry_changelist", "read_audit", "Who did what, when and why"),
             ("Outbox", "outbox", "notifications_outbox_changelist", "read_platform", "News that waits to be published"),
             ("Dead letters", "mark_email_unread", "notifications_deadletter_changelist", "read_platform", "News that could not be"),

@@ -218,6 +218,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
     "open-auctions": {"task": "orders.tasks.open_auctions", "schedule": 3.0, "options": {"expires": 3}},
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
+    "expire-requests": {"task": "institutions.tasks.expire_requests", "schedule": 60.0, "options": {"expires": 60}},
     "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},
     "ensure-partitions": {"task": "exchange_platform.tasks.ensure_partitions", "schedule": 3600.0},
     "retire-history": {"task": "orders.tasks.retire_history", "schedule": 21600.0},

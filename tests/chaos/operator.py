@@ -48,8 +48,8 @@ def main(symbol: str, seed: int) -> None:
     django.setup()
     from django.db import Error, connections
 
-    from orders.controls import set_symbol_status
     from orders.reference import publish_price
+    from tests.support.approvals import change_status
 
     chance = random.Random(seed)
     over = threading.Event()
@@ -68,7 +68,7 @@ def main(symbol: str, seed: int) -> None:
                 return
 
     def status(word: str) -> None:
-        act(word, lambda: set_symbol_status(symbol=symbol, status=word, actor="olga", reason="chaos"))
+        act(word, lambda: change_status(symbol=symbol, status=word, actor="olga", reason="chaos"))
 
     def publish() -> None:
         publish_price(symbol=symbol, price=Decimal(chance.randint(99_700, 100_300)) / 1000, source="feed")  # often between two ticks

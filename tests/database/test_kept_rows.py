@@ -21,6 +21,7 @@ from tests.database.rows import (
 
 KEPT = {
     "institutions_account": ("id",),
+    "institutions_changerequest": ("id",),
     "institutions_platform": ("id",),
     "markets_asset": ("id",),
     "markets_marketfeed": ("symbol_id",),
@@ -37,6 +38,7 @@ KEPT = {
 def kept(ground: Connection) -> Connection:
     insert(ground, "wallet_balance", account_id=ALICE, asset_id=USD, posted=5)
     insert(ground, "risk_position", account_id=ALICE)
+    insert(ground, "institutions_changerequest")
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")

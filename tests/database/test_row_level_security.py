@@ -32,6 +32,7 @@ ORDER = "right({}::text, 1)"
 SEEN = {
     "institutions_institution": ("id::text", {NORTH: {f"{NORTH}"}, SOUTH: {f"{SOUTH}"}}),
     "institutions_account": ("id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
+    "institutions_changerequest": ("subject", {NORTH: {"account:alice"}, SOUTH: {"account:bob"}}),
     "wallet_balance": (BALANCE, {NORTH: {f"{ALICE} {USD}"}, SOUTH: {f"{BOB} {BTC}"}}),
     "wallet_transfer": (TRANSFER, {NORTH: {"1 0", "9 0", "9 1", "9 2"}, SOUTH: {"2 0", "9 0", "9 1"}}),
     "orders_order": (ORDER.format("id"), {NORTH: {"1"}, SOUTH: {"2"}}),
@@ -59,6 +60,8 @@ def two_tenants(ground: Connection) -> Connection:
         {"id": trade_id(9), "leg": 1, "kind": "TRADE", "asset_id": USD, "debit_account_id": ALICE, "credit_account_id": BOB},
         {"id": trade_id(9), "leg": 2, "kind": "TAKER_FEE", "asset_id": BTC, "debit_account_id": ALICE, "credit_account_id": FEES},
     )
+    insert(ground, "institutions_changerequest", institution_id=NORTH)
+    insert(ground, "institutions_changerequest", institution_id=SOUTH, subject="account:bob")
     for account, number in ((ALICE, 1), (BOB, 2)):
         ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [account])
         insert(ground, "risk_position", account_id=account)

@@ -17,10 +17,9 @@ from institutions.services import (
     freeze_account,
     freeze_institution,
     revoke_api_key,
-    unfreeze_account,
-    unfreeze_institution,
 )
 from tests.factories import ACTOR, PASSWORD, AccountFactory, InstitutionFactory, UserFactory, api_key, house
+from tests.support.approvals import two_people
 
 pytestmark = pytest.mark.django_db
 
@@ -267,7 +266,7 @@ class TestFreezing:
         assert (entry.actor, entry.subject, entry.reason) == ("olga", "account:north-1", "court order")
         assert (entry.before, entry.after) == ({"is_frozen": False}, {"is_frozen": True})
 
-        unfreeze_account(account_id=account.pk, actor="olga", reason="lifted")
+        two_people("account.unfreeze", {"id": account.pk}, reason="lifted")
         assert not queries.find_account("north-1").is_frozen
         assert len(entries("account.unfreeze")) == 1
 
@@ -277,7 +276,7 @@ class TestFreezing:
         institution.refresh_from_db()
         assert institution.is_frozen
 
-        unfreeze_institution(institution_id=institution.pk, actor="olga", reason="lifted")
+        two_people("institution.unfreeze", {"id": institution.pk}, reason="lifted")
         institution.refresh_from_db()
         assert not institution.is_frozen
 

@@ -23,7 +23,6 @@ from markets.models import Asset, Symbol
 from matching import shards
 from matching import worker as worker_module
 from matching.worker import Worker
-from orders.controls import set_symbol_status
 from orders.intake import Intake, Job
 from orders.requests import (
     AmendOrder,
@@ -39,6 +38,7 @@ from orders.requests import (
 )
 from tests.factories import AccountFactory, AssetFactory, InstitutionFactory, SymbolFactory, fund
 from tests.money import assert_money_conserved
+from tests.support.approvals import change_status
 
 ANSWER_WITHIN_S = 30.0
 _names = count(1)
@@ -140,12 +140,12 @@ class Exchange:
         self.worker._adopt_rules(self.settling)
 
     def halt(self, symbol: Symbol) -> Symbol:
-        set_symbol_status(symbol=symbol.name, status="HALTED", actor="olga", reason="a test")
+        change_status(symbol=symbol.name, status="HALTED", actor="olga", reason="a test")
         self.settle()
         return symbol
 
     def resume(self, symbol: Symbol) -> Symbol:
-        set_symbol_status(symbol=symbol.name, status="TRADING", actor="olga", reason="a test")
+        change_status(symbol=symbol.name, status="TRADING", actor="olga", reason="a test")
         self.settle()
         return symbol
 

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from matching.core.conditions import EXTENSION_MS
-from orders.controls import set_symbol_status
 from orders.reconcile import reconcile
 from tests.matching_worker.exchange import Exchange, Trader, code_of
 from tests.matching_worker.test_stops import Stage
+from tests.support.approvals import change_status
 
 SECOND = 1_000_000_000
 
@@ -47,7 +47,7 @@ def history(stage: Stage) -> list[tuple[Any, ...]]:
 
 
 def auction(stage: Stage) -> None:
-    set_symbol_status(symbol=stage.symbol.name, status="AUCTION", actor="olga", reason="a test")
+    change_status(symbol=stage.symbol.name, status="AUCTION", actor="olga", reason="a test")
     stage.exchange.settle()
 
 
@@ -191,7 +191,7 @@ def test_an_operators_resumption_goes_through_an_auction_if_the_symbol_says_so(s
     stage.symbol.resumes_by_auction = True
     stage.symbol.save(update_fields=["resumes_by_auction"])
     stage.exchange.halt(stage.symbol)
-    assert set_symbol_status(symbol=stage.symbol.name, status="TRADING", actor="olga", reason="a test") == "AUCTION"
+    assert change_status(symbol=stage.symbol.name, status="TRADING", actor="olga", reason="a test") == "AUCTION"
     stage.exchange.settle()
     later(stage, 40)
     assert status(stage) == ("TRADING", "TRADING")

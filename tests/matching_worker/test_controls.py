@@ -5,9 +5,10 @@ import pytest
 from institutions.models import AuditEntry
 from markets.models import Symbol
 from orders import commands
-from orders.controls import Delisted, NoSuchSymbol, UnknownStatus, set_symbol_status
+from orders.controls import Delisted, NoSuchSymbol, UnknownStatus
 from orders.requests import Placed
 from tests.matching_worker.exchange import Exchange, Trader
+from tests.support.approvals import change_status
 
 
 def _market(exchange: Exchange) -> tuple[Symbol, Trader, Trader]:
@@ -17,7 +18,7 @@ def _market(exchange: Exchange) -> tuple[Symbol, Trader, Trader]:
 
 
 def _set(symbol: Symbol, status: str) -> None:
-    set_symbol_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
+    change_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
 
 
 def test_an_order_sequenced_after_the_halt_is_rejected_and_its_hold_released(exchange: Exchange) -> None:
@@ -79,11 +80,11 @@ def test_delisting_cancels_everything_and_is_final(exchange: Exchange) -> None:
 def test_a_change_is_audited_and_needs_a_reason_a_symbol_and_a_status_that_exists(exchange: Exchange) -> None:
     symbol, _, _ = _market(exchange)
     with pytest.raises(ValueError, match="reason"):
-        set_symbol_status(symbol=symbol.name, status="HALTED", actor="olga", reason=" ")
+        change_status(symbol=symbol.name, status="HALTED", actor="olga", reason=" ")
     with pytest.raises(NoSuchSymbol):
-        set_symbol_status(symbol="NO/SUCH", status="HALTED", actor="olga", reason="a test")
+        change_status(symbol="NO/SUCH", status="HALTED", actor="olga", reason="a test")
     with pytest.raises(UnknownStatus):
-        set_symbol_status(symbol=symbol.name, status="OPEN", actor="olga", reason="a test")
+        change_status(symbol=symbol.name, status="OPEN", actor="olga", reason="a test")
     assert not AuditEntry.objects.filter(action="symbol.status").exists()
     _set(symbol, "HALTED")
     [entry] = AuditEntry.objects.filter(action="symbol.status")

@@ -17,10 +17,10 @@ from exchange_platform.db import connect_direct
 from markets.units import market_by_id
 from matching import snapshots
 from matching.replay import ReplayDiffers, Replayed, replay
-from orders.controls import set_symbol_status
 from orders.reference import publish_price
 from tests.matching_worker.exchange import Exchange, order
 from tests.matching_worker.test_stops import Stage
+from tests.support.approvals import change_status
 
 SECOND = 1_000_000_000
 
@@ -65,9 +65,9 @@ def a_busy_day(exchange: Exchange, *, seed: int, steps: int) -> Stage:
         elif roll < 0.95:
             publish_price(symbol=stage.symbol.name, price=Decimal(f"{chance.uniform(98, 102):.4f}"), source="test")
         elif roll < 0.97:
-            set_symbol_status(symbol=stage.symbol.name, status=chance.choice(("HALTED", "AUCTION", "POST_ONLY")), actor="o", reason="r")
+            change_status(symbol=stage.symbol.name, status=chance.choice(("HALTED", "AUCTION", "POST_ONLY")), actor="o", reason="r")
         else:
-            set_symbol_status(symbol=stage.symbol.name, status="TRADING", actor="o", reason="r")
+            change_status(symbol=stage.symbol.name, status="TRADING", actor="o", reason="r")
         if chance.random() < 0.3:
             exchange.worker_clock.at_ns += int(chance.uniform(0, 4) * SECOND)
             exchange.settle()

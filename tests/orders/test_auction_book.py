@@ -9,9 +9,9 @@ from markets.models import Symbol
 from markets.units import market_by_id
 from notifications.channels import symbol_group
 from orders import feeds, market_data, snapshots
-from orders.controls import set_symbol_status
 from tests.matching_worker.exchange import Exchange, Trader, open_exchange
 from tests.notifications.listener import Listener, words_of
+from tests.support.approvals import change_status
 
 NOTHING = {"price": None, "quantity": None, "surplus": None, "surplus_side": None}
 
@@ -33,7 +33,7 @@ def traders(exchange: Exchange, symbol: Symbol) -> tuple[Trader, Trader]:
 
 
 def set_status(exchange: Exchange, symbol: Symbol, status: str) -> None:
-    set_symbol_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
+    change_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
     exchange.settle()
 
 

@@ -12,9 +12,10 @@ from exchange_platform.db import connect_direct
 from institutions.models import AuditEntry
 from institutions.services import create_institution
 from markets.models import Symbol
-from orders.controls import LiveOrders, NoSuchScope, NoSuchSymbol, cancel_all, live_orders, set_symbol_status
+from orders.controls import LiveOrders, NoSuchScope, NoSuchSymbol, cancel_all, live_orders
 from orders.inbox import COMMANDS_PER_ROW
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange, order
+from tests.support.approvals import change_status
 
 
 class Market:
@@ -99,7 +100,7 @@ def test_an_order_placed_after_it_lives(market: Market) -> None:
 
 def test_halted_first_nothing_is_left_and_nothing_comes(market: Market) -> None:
     bid, ask = market.rest()
-    set_symbol_status(symbol=market.symbol.name, status="HALTED", actor="olga", reason="a test")
+    change_status(symbol=market.symbol.name, status="HALTED", actor="olga", reason="a test")
     assert _cancel(symbol=market.symbol.name) == 2
     assert code_of(market.exchange.place(market.buyer, market.symbol, "BUY", "1", "10")) == "SYMBOL_HALTED"
     market.exchange.settle()
@@ -161,7 +162,7 @@ def test_what_does_not_exist_is_refused_and_nothing_is_written(market: Market) -
 def test_a_name_that_is_longer_than_a_transition_keeps_does_not_stop_the_worker(market: Market) -> None:
     bid, _ = market.rest()
     cancel_all(symbol=None, account=None, institution=None, actor="x" * 150, reason="a test", request_id="y" * 60)
-    set_symbol_status(symbol=market.symbol.name, status="CANCEL_ONLY", actor="x" * 150, reason="a test", request_id="y" * 60)
+    change_status(symbol=market.symbol.name, status="CANCEL_ONLY", actor="x" * 150, reason="a test", request_id="y" * 60)
     market.exchange.settle()
     assert market.exchange.order(bid)["reason"] == "ADMIN_CANCEL"
 

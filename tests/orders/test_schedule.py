@@ -10,10 +10,10 @@ from django.db import connections
 
 from institutions.models import AuditEntry
 from markets.models import Symbol
-from orders.controls import set_symbol_status
 from orders.schedule import open_auctions, window_at
 from orders.tasks import open_auctions as open_auctions_task
 from tests.matching_worker.exchange import Exchange, open_exchange
+from tests.support.approvals import change_status
 
 DAY = timedelta(days=1)
 
@@ -63,7 +63,7 @@ def symbol(exchange: Exchange, now: datetime) -> Symbol:
 
 
 def put(exchange: Exchange, symbol: Symbol, status: str, *, settled: bool = True) -> None:
-    set_symbol_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
+    change_status(symbol=symbol.name, status=status, actor="olga", reason="a test")
     if settled:
         exchange.settle()
 

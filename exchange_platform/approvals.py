@@ -1,0 +1,13 @@
+"""What takes two people: the one table of kinds of change requests. Rooms are named here, not imported."""
+
+from typing import Final
+
+# kind → `institutions.requests.Change`
+CHANGES: Final = {
+    "account.unfreeze": "institutions.unfreezing.UnfreezeAccount",
+    "institution.unfreeze": "institutions.unfreezing.UnfreezeInstitution",
+    "platform.unfreeze": "institutions.unfreezing.UnfreezePlatform",
+    "api_key.scopes": "institutions.key_scopes.ChangeScopes",
+    "symbol.fees": "markets.fee_changes.ChangeFees",
+    "symbol.resume": "orders.resuming.ResumeSymbol",
+}

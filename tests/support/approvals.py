@@ -1,0 +1,39 @@
+"""What takes two people, done by two people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from institutions import requests
+from institutions.models import ChangeRequest, User
+from institutions.services import create_user
+from orders.controls import SecondPersonNeeded, set_symbol_status
+
+PASSWORD = "correct horse battery staple"
+
+
+def staff(username: str, role: str = "operator") -> User:
+    """That person, made when they are not there yet."""
+    found = User.objects.filter(username=username).first()
+    return found or create_user(username=username, password=PASSWORD, role=role, institution_id=None, actor="tests")
+
+
+def two_people(kind: str, payload: Mapping[str, Any], *, reason: str = "a test") -> dict[str, Any]:
+    """Olga asks, Carla agrees. Returns what came of it."""
+    olga, carla = staff("olga"), staff("carla", "compliance")
+    number = requests.submit(kind=kind, payload=payload, actor=f"user:{olga.pk}:olga", maker_id=olga.pk, reason=reason)
+    row = ChangeRequest.objects.get(pk=number)
+    return requests.approve(
+        change_id=number,
+        payload_hash=bytes(row.payload_hash).hex(),
+        checker_id=carla.pk,
+        actor=f"user:{carla.pk}:carla",
+        reason="agreed",
+    )
+
+
+def change_status(*, symbol: str, status: str, actor: str = "olga", reason: str = "a test") -> str:
+    """As `orders.controls.set_symbol_status`; with a second person where it takes one. Returns the status that was set."""
+    try:
+        return set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason)
+    except SecondPersonNeeded:
+        return str(two_people("symbol.resume", {"symbol": symbol, "status": status}, reason=reason)["status"])

@@ -85,8 +85,8 @@ def test_a_result_comes_with_an_approval_alone(asked: Connection) -> None:
     "change",
     [
         "state = 'PENDING'",
-        "state = 'REJECTED'",
-        "state = 'APPROVED'",
+        "state = 'WITHDRAWN'",
+        "state = 'EXPIRED'",
         f"checker_user_id = {OLGA}",
         "check_reason = 'x'",
         "approved_hash = NULL",

@@ -15,10 +15,11 @@ from dashboard.pages import guarded
 from dashboard.people import allowed
 from dashboard.queries import latest_controls, market_phases, market_state
 from exchange_platform.errors import ExchangeError
-from institutions import audit
+from institutions import audit, requests
 from institutions.models import User
 from institutions.rights import Right
-from orders.controls import cancel_all, set_symbol_status
+from orders.controls import cancel_all, needs_two, set_symbol_status
+from orders.resuming import ResumeSymbol
 
 CANCEL_ALL: Final = "cancel_all"
 SETS: Final = {"halt": "HALTED", "resume": "TRADING", "auction": "AUCTION"}
@@ -56,7 +57,8 @@ def phases(request: HttpRequest) -> HttpResponse:
 @guarded
 def symbol_controls(request: HttpRequest, symbol: str) -> HttpResponse:
     """GET: how the market stands. POST {action, reason}: do it; answers how the market stands right afterwards, with
-    `request_id` and, for cancel_all, `asked`: how many orders were told to end."""
+    `request_id` and, for cancel_all, `asked`: how many orders were told to end; for what takes a second person (resuming after a halt)
+    `change_request`: the number under which it waits."""
     name = symbol.replace("-", "/")
     if request.method == "GET":
         return _answered(request, lambda request_id: market_state(symbol=name), right=Right.BACK_OFFICE)
@@ -79,16 +81,22 @@ def _answered(request: HttpRequest, act: Callable[[str], dict[str, Any]], *, rig
 def _act(request: HttpRequest, symbol: str, request_id: str) -> dict[str, Any]:
     _same_origin(request)
     action, reason = _read(request)
-    actor = actor_of(allowed(request, NEEDED[action]))
+    person = allowed(request, NEEDED[action])
+    actor = actor_of(person)
     origin = audit.Origin(ip=request.META.get("REMOTE_ADDR"), user_agent=request.headers.get("User-Agent", ""), request_id=request_id)
-    asked = None
+    told: dict[str, int] = {}
     with audit.asked_from(origin):
         if action == CANCEL_ALL:
-            asked = cancel_all(symbol=symbol, account=None, institution=None, actor=actor, reason=reason, request_id=request_id)
+            told["asked"] = cancel_all(symbol=symbol, account=None, institution=None, actor=actor, reason=reason, request_id=request_id)
+        elif needs_two(market_state(symbol=symbol)["status"], SETS[action]):
+            payload = {"symbol": symbol, "status": SETS[action]}
+            told["change_request"] = requests.submit(
+                kind=ResumeSymbol.kind, payload=payload, actor=actor, maker_id=person.pk, reason=reason, request_id=request_id
+            )
         else:
             set_symbol_status(symbol=symbol, status=SETS[action], actor=actor, reason=reason, request_id=request_id)
-    log.warning("control_used", action=action, symbol=symbol, actor=actor, request_id=request_id, asked=asked)
-    return {**market_state(symbol=symbol), **({} if asked is None else {"asked": asked})}
+    log.warning("control_used", action=action, symbol=symbol, actor=actor, request_id=request_id, **told)
+    return {**market_state(symbol=symbol), **told}
 
 
 def actor_of(user: User) -> str:

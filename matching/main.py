@@ -24,14 +24,18 @@ REFUSED = 78
 DATABASE_LOST = 69
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs until a stop signal. Returns the exit status: 0 after a clean stop, else why the supervisor has to start another."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         prog="manage.py run_matching", description="Own a shard of symbols: match and settle its commands until stopped."
     )
-    parser.add_argument("--shard", type=int, default=0, help="which shard, from 0")
-    parser.add_argument("--shards", type=int, default=1, help="how many shards there are")
-    options = parser.parse_args(arguments)
+    made.add_argument("--shard", type=int, default=0, help="which shard, from 0")
+    made.add_argument("--shards", type=int, default=1, help="how many shards there are")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs until a stop signal. Returns the exit status: 0 after a clean stop, else why the supervisor has to start another."""
+    options = parser().parse_args(arguments)
     dictConfig(settings.LOGGING)
     worker = Worker(shard=options.shard, shards_in_all=options.shards)
     for name in (signal.SIGTERM, signal.SIGINT):

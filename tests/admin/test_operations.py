@@ -10,12 +10,12 @@ from django.test import Client
 from django.urls import reverse
 
 from exchange_platform.db import connect_direct
-from institutions.models import Account, ApiKey, AuditEntry, Institution, User
+from institutions.models import Account, ApiKey, AuditEntry, ChangeRequest, Institution, User
 from institutions.queries import find_api_key
 from markets.models import Symbol
 from risk.models import Limit
 from tests.admin.conftest import text_of
-from tests.factories import PASSWORD, UserFactory, house
+from tests.factories import PASSWORD, UserFactory, api_key, house
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange
 
 
@@ -68,6 +68,9 @@ def test_an_operator_halts_a_market_and_the_next_order_is_refused(floor: Floor) 
     assert (entry.ip, entry.user_agent, bool(entry.request_id)) == ("10.1.2.3", "a browser", True)
     assert floor.do("operator", "markets_symbol", floor.symbol.pk, "resume", reason="it was nothing").status_code == 302
     floor.exchange.settle()
+    assert code_of(floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10")) == "SYMBOL_HALTED", "one person is not enough"
+    assert decide(floor, "compliance", latest_request().pk).status_code == 302
+    floor.exchange.settle()
     floor.exchange.placed(floor.trader, floor.symbol, "BUY", "1", "10")
 
 
@@ -108,8 +111,10 @@ def test_a_frozen_account_places_nothing_until_it_is_unfrozen(floor: Floor) -> N
     assert floor.do("operator", "institutions_account", floor.trader.id, "freeze", reason="a subpoena").status_code == 302
     assert code_of(floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10")) == "ACCOUNT_FROZEN"
     assert floor.do("operator", "institutions_account", floor.trader.id, "unfreeze", reason="lifted").status_code == 302
+    assert code_of(floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10")) == "ACCOUNT_FROZEN", "one person is not enough"
+    assert decide(floor, "compliance", latest_request().pk).status_code == 302
     floor.exchange.placed(floor.trader, floor.symbol, "BUY", "1", "10")
-    assert _audited("account.unfreeze").reason == "lifted"
+    assert _audited("account.unfreeze").reason.startswith("lifted (request ")
 
 
 def test_a_key_is_shown_once_opens_and_can_be_revoked(floor: Floor) -> None:
@@ -144,13 +149,67 @@ def test_rules_change_by_the_service_and_wrong_ones_are_told_beside_their_field(
     asked = {name: value for name, value in form.initial.items() if value is not None} | {"reason": "less noise"}
     wrong = text_of(floor.client("superuser").post(url, {**asked, "min_quantity": "0.0005"}))
     assert "not a whole number of lots" in wrong
-    assert floor.client("superuser").post(url, {**asked, "min_notional": "20", "maker_fee": "0.0005"}).status_code == 302
+    assert floor.client("superuser").post(url, {**asked, "min_notional": "20", "max_open_orders": "50"}).status_code == 302
     after = Symbol.objects.get(pk=floor.symbol.pk)
-    assert (str(after.min_notional.normalize()), str(after.maker_fee.normalize())) == ("2E+1", "0.0005")
+    assert (str(after.min_notional.normalize()), after.max_open_orders) == ("2E+1", 50)
     entry = _audited("symbol.change")
-    assert entry.before == {"min_notional": "0", "maker_fee": "0.001"}
-    assert entry.after == {"min_notional": "20", "maker_fee": "0.0005"}
+    assert entry.before == {"min_notional": "0", "max_open_orders": None}
+    assert entry.after == {"min_notional": "20", "max_open_orders": 50}
     assert code_of(floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10")) == "NOTIONAL_TOO_SMALL"
+
+
+def decide(floor: Floor, role: str, number: int, name: str = "approve", **change: str) -> Any:
+    """As the page would: with what it showed."""
+    url = reverse("admin:institutions_changerequest_do", args=[number, name])
+    shown = floor.client(role).get(url)
+    form = {} if shown.status_code != 200 else dict(shown.context["form"].initial)
+    return floor.client(role).post(url, {**form, "reason": "seen", **change})
+
+
+def latest_request() -> ChangeRequest:
+    found = ChangeRequest.objects.order_by("-pk").first()
+    assert found is not None
+    return found
+
+
+def test_other_fees_take_a_second_person_and_orders_taken_keep_theirs(floor: Floor) -> None:
+    asked = {"maker_fee": "0.0005", "taker_fee": "0.001", "reason": "a campaign"}
+    assert floor.do("superuser", "markets_symbol", floor.symbol.pk, "fees", **asked).status_code == 302
+    number = latest_request().pk
+    assert str(Symbol.objects.get(pk=floor.symbol.pk).maker_fee.normalize()) == "0.001"
+    assert "another person" in text_of(decide(floor, "superuser", number)), "the maker cannot"
+    shown = text_of(floor.client("compliance").get(reverse("admin:institutions_changerequest_change", args=[number])))
+    assert "0.0005" in shown
+    assert "Approve" in shown
+    assert "not the request that you were shown" in text_of(decide(floor, "compliance", number, shown="00" * 32))
+    assert decide(floor, "compliance", number).status_code == 302
+    assert str(Symbol.objects.get(pk=floor.symbol.pk).maker_fee.normalize()) == "0.0005"
+    assert _audited("symbol.change").before == {"maker_fee": "0.001"}
+    listed = text_of(floor.client("compliance").get(reverse("admin:institutions_changerequest_changelist")))
+    assert "the-superuser" in listed
+
+
+def test_a_request_is_rejected_or_taken_back(floor: Floor) -> None:
+    asked = {"maker_fee": "0.0005", "taker_fee": "0.001", "reason": "a campaign"}
+    floor.do("superuser", "markets_symbol", floor.symbol.pk, "fees", **asked)
+    assert decide(floor, "compliance", latest_request().pk, "reject").status_code == 302
+    assert latest_request().state == "REJECTED"
+    floor.do("superuser", "markets_symbol", floor.symbol.pk, "fees", **asked)
+    assert "Only whoever asked" in text_of(decide(floor, "compliance", latest_request().pk, "withdraw"))
+    assert decide(floor, "superuser", latest_request().pk, "withdraw").status_code == 302
+    assert latest_request().state == "WITHDRAWN"
+    assert str(Symbol.objects.get(pk=floor.symbol.pk).maker_fee.normalize()) == "0.001"
+
+
+def test_a_key_gets_more_scopes_with_a_second_person(floor: Floor) -> None:
+    key = api_key(floor.trader.account, scopes=["read"])
+    row = ApiKey.objects.get(key=key.key)
+    assert floor.do("superuser", "institutions_apikey", row.pk, "scopes", scopes=["read", "trade"], reason="asked").status_code == 302
+    row.refresh_from_db()
+    assert row.scopes == ["read"]
+    assert decide(floor, "operator", latest_request().pk).status_code == 302
+    row.refresh_from_db()
+    assert row.scopes == ["read", "trade"]
 
 
 def test_a_change_that_changes_nothing_writes_nothing(floor: Floor) -> None:

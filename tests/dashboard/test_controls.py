@@ -12,6 +12,7 @@ from markets.models import Symbol
 from orders.models import Checkpoint, SymbolStatus
 from tests.dashboard.conftest import token_of
 from tests.factories import AccountFactory, SymbolFactory, order_row
+from tests.support.approvals import agree
 
 pytestmark = pytest.mark.django_db(transaction=False)
 
@@ -21,9 +22,11 @@ def symbol(db: None, monkeypatch: pytest.MonkeyPatch) -> Symbol:
     # The services own their transactions; a test that rolls back has one around them.
     from django.db import transaction
 
+    from institutions import requests
     from orders import controls
 
-    monkeypatch.setattr(controls, "own", lambda: transaction.atomic())
+    for module in (controls, requests):
+        monkeypatch.setattr(module, "own", lambda: transaction.atomic())
     found: Symbol = SymbolFactory()
     return found
 
@@ -57,7 +60,10 @@ def test_a_halt_is_recorded_with_actor_reason_and_request(symbol: Symbol, operat
 
 def test_a_halted_market_is_resumed(symbol: Symbol, operator: User) -> None:
     post(symbol, operator, {"action": "halt", "reason": "odd prints"})
-    assert post(symbol, operator, {"action": "resume", "reason": "all clear"}).json()["status"] == "TRADING"
+    asked = post(symbol, operator, {"action": "resume", "reason": "all clear"}).json()
+    assert asked["status"] == "HALTED", "it takes a second person"
+    assert agree(asked["change_request"]) == {"status": "TRADING"}
+    assert _state(symbol, operator)["status"] == "TRADING"
 
 
 def test_cancel_all_says_how_many_orders_were_told_to_end(symbol: Symbol, operator: User) -> None:
@@ -122,7 +128,8 @@ def test_an_auction_is_called_and_resumption_may_lead_through_one(symbol: Symbol
     assert post(symbol, operator, {"action": "auction", "reason": "news"}).json()["status"] == "AUCTION"
     post(symbol, operator, {"action": "halt", "reason": "odd prints"})
     Symbol.objects.filter(pk=symbol.pk).update(resumes_by_auction=True)
-    assert post(symbol, operator, {"action": "resume", "reason": "all clear"}).json()["status"] == "AUCTION"
+    asked = post(symbol, operator, {"action": "resume", "reason": "all clear"}).json()
+    assert agree(asked["change_request"]) == {"status": "AUCTION"}
 
 
 def phase_of(symbol: Symbol, status: str, cause: str, *, actor: str = "engine", **conditions: Any) -> Any:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from exchange_platform.celery import app
+from matching.main import parser
 from tests.deploy.compose import FILLED, TEXT, NotSet, compose, example
 from tests.support.servers import PROJECT
 
@@ -29,7 +30,9 @@ def test_the_services_are_those_of_the_exchange() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_exists_and_takes_its_arguments(name: str) -> None:
     command = OURS[name]["command"]
-    if command[:2] == ["python", "manage.py"]:
+    if command[:3] == ["python", "manage.py", "run_matching"]:
+        assert parser().parse_args(command[3:]).shards == 1
+    elif command[:2] == ["python", "manage.py"]:
         found = load_command_class(get_commands()[command[2]], command[2])  # type: ignore[arg-type]
         found.create_parser("manage.py", command[2]).parse_args(command[3:])  # exits when it does not know one
     else:

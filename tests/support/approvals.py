@@ -19,9 +19,13 @@ def staff(username: str, role: str = "operator") -> User:
 
 def two_people(kind: str, payload: Mapping[str, Any], *, reason: str = "a test") -> dict[str, Any]:
     """Olga asks, Carla agrees. Returns what came of it."""
-    olga, carla = staff("olga"), staff("carla", "compliance")
-    number = requests.submit(kind=kind, payload=payload, actor=f"user:{olga.pk}:olga", maker_id=olga.pk, reason=reason)
-    row = ChangeRequest.objects.get(pk=number)
+    olga = staff("olga")
+    return agree(requests.submit(kind=kind, payload=payload, actor=f"user:{olga.pk}:olga", maker_id=olga.pk, reason=reason))
+
+
+def agree(number: int) -> dict[str, Any]:
+    """Carla approves what somebody has asked. Returns what came of it."""
+    carla, row = staff("carla", "compliance"), ChangeRequest.objects.get(pk=number)
     return requests.approve(
         change_id=number,
         payload_hash=bytes(row.payload_hash).hex(),
@@ -31,9 +35,9 @@ def two_people(kind: str, payload: Mapping[str, Any], *, reason: str = "a test")
     )
 
 
-def change_status(*, symbol: str, status: str, actor: str = "olga", reason: str = "a test") -> str:
+def change_status(*, symbol: str, status: str, actor: str = "olga", reason: str = "a test", request_id: str = "") -> str:
     """As `orders.controls.set_symbol_status`; with a second person where it takes one. Returns the status that was set."""
     try:
-        return set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason)
+        return set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason, request_id=request_id)
     except SecondPersonNeeded:
         return str(two_people("symbol.resume", {"symbol": symbol, "status": status}, reason=reason)["status"])

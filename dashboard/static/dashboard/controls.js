@@ -66,6 +66,11 @@ export async function openControl(action, symbol, done) {
     try {
       const sent = await call("POST", address(symbol), { action, reason: reason.value });
       form.hidden = true;
+      if (sent.change_request) {
+        tell(`Asked for, as request ${sent.change_request}. ${symbol} stays halted until another person agrees: back office, Requests.`, "good");
+        done(sent);
+        return;
+      }
       const state = await untilEffective(action, symbol, sent, waited => tell(`Taken. Waiting for the matching worker (${(waited / 1000).toFixed(0)} s)…`, ""));
       tell(...said(action, symbol, sent, state));
       done(state);

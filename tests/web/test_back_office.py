@@ -1,4 +1,4 @@
-"""The admin in a browser, against a running stack: people of each role find their way, an operator halts and resumes."""
+"""The admin in a browser, against a running stack: people of each role find their way, an operator halts, and resumes with a second person."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.stacks import RunningStack
+from tests.web.back_office import approve_latest, log_in
 from tests.web.browser import DESKTOP, PHONE, Tab, started_browser
 
 pytestmark = pytest.mark.slow
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 PAGES = [
     "/admin/", "/admin/orders/order/", "/admin/orders/trade/", "/admin/markets/symbol/", "/admin/wallet/balances/",
     "/admin/wallet/transfers/",
-    "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/", "/admin/find/?q=alpha-1",
+    "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/", "/admin/institutions/changerequest/", "/admin/find/?q=alpha-1",
 ]  # fmt: skip
 
 
@@ -24,21 +25,12 @@ def browser() -> Iterator[Any]:
         yield started
 
 
-def _log_in(tab: Tab, stack: RunningStack, username: str) -> None:
-    password = next(user["password"] for user in stack["users"] if user["username"] == username)
-    tab.page.goto("/admin/")
-    tab.page.fill("input[name=username]", username)
-    tab.page.fill("input[name=password]", password)
-    tab.page.click("button[type=submit]")
-    tab.page.wait_for_url("**/admin/")
-
-
 @pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop", "phone"])
 def test_every_page_opens_without_a_complaint_and_fits_the_window(
     browser: Any, running_stack: RunningStack, size: tuple[int, int], dark: bool
 ) -> None:
     tab = Tab(browser, running_stack["base_url"], size=size, dark=dark)
-    _log_in(tab, running_stack, "superuser")
+    log_in(tab, running_stack, "superuser")
     tab.page.goto("/admin/find/?q=ETH/USDT")
     for path in [urlsplit(tab.page.url).path, *PAGES]:  # a symbol's page has the most buttons
         tab.page.goto(path)
@@ -50,13 +42,19 @@ def test_every_page_opens_without_a_complaint_and_fits_the_window(
 
 def test_an_operator_halts_a_market_says_why_and_resumes_it(browser: Any, running_stack: RunningStack) -> None:
     tab = Tab(browser, running_stack["base_url"])
-    _log_in(tab, running_stack, "operator")
+    log_in(tab, running_stack, "operator")
     tab.page.goto("/admin/find/?q=ETH/USDT")
-    for button, status in (("Halt", "HALTED"), ("Resume", "TRADING")):
+    for button, told in (("Halt", ".bo-badge:text('HALTED')"), ("Resume", "text=another person decides")):
         tab.page.get_by_role("link", name=button, exact=True).click()
         tab.page.get_by_label("Reason").fill("a drill")
         tab.page.get_by_role("button", name=button).click()
-        tab.page.wait_for_selector(f".bo-badge:text('{status}')")
+        tab.page.wait_for_selector(told)
+    second = Tab(browser, running_stack["base_url"])
+    approve_latest(second, running_stack)
+    tab.page.reload()
+    tab.page.wait_for_selector(".bo-badge:text('TRADING')")
+    assert second.problems == []
+    second.close()
     assert "symbol.status" in tab.page.inner_text(".bo")
     assert "a drill" in tab.page.inner_text(".bo")
     assert tab.problems == []

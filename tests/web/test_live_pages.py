@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.support.stacks import RunningStack, started_stack
+from tests.web.back_office import approve_latest
 from tests.web.browser import DESKTOP, PHONE, Tab, started_browser
 
 pytestmark = pytest.mark.slow
@@ -129,7 +130,8 @@ def test_an_operator_halts_while_orders_flow_and_resumes(stack: RunningStack, ta
     newest = watcher.value(NEWEST)
     tab.page.keyboard.press("Escape")
     use(tab, "resume", "the test is over")
-    tab.until("/is trading in the worker's sequence/.test(document.querySelector('#control .result').textContent)")
+    tab.until("/stays halted until another person agrees/.test(document.querySelector('#control .result').textContent)")
+    approve_latest(tabs(), stack)
     watcher.until(f"document.querySelector('#banner').hidden && {NEWEST} !== {newest!r}", within_s=30)
     assert "the test is over" in tab.text("#used")
     assert tab.problems == []

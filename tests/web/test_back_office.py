@@ -1,4 +1,4 @@
-"""The admin in a browser, against a running stack: people of each role find their way, an operator halts, and resumes with a second person."""
+"""The admin in a browser, against a running stack: each role finds its way, an operator halts, and resumes with a second person."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 PAGES = [
     "/admin/", "/admin/orders/order/", "/admin/orders/trade/", "/admin/markets/symbol/", "/admin/wallet/balances/",
     "/admin/wallet/transfers/",
-    "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/", "/admin/institutions/changerequest/", "/admin/find/?q=alpha-1",
+    "/admin/institutions/account/", "/admin/institutions/apikey/do/create/", "/admin/risk/limit/",
+    "/admin/institutions/changerequest/", "/admin/find/?q=alpha-1",
 ]  # fmt: skip
 
 

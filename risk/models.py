@@ -65,6 +65,10 @@ class AccountState(models.Model):
     second = models.BigIntegerField(default=0)
     second_orders = models.IntegerField(default=0)
     minute_orders = models.IntegerField(default=0)
+    score = models.DecimalField(max_digits=4, decimal_places=3, db_default=0)  # 0 harmless, 1 the worst; written by `risk.scores`
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(open_orders__gte=0), name="accountstate_open_orders_not_negative")]
+        constraints = [
+            models.CheckConstraint(condition=Q(open_orders__gte=0), name="accountstate_open_orders_not_negative"),
+            models.CheckConstraint(condition=Q(score__gte=0, score__lte=1), name="accountstate_score_sane"),
+        ]

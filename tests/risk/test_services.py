@@ -1,10 +1,11 @@
 from decimal import Decimal
 
 import pytest
+from django.db import transaction
 
 from institutions.models import AuditEntry
 from risk.models import Limit
-from risk.services import InvalidLimit, remove_limit, set_limit
+from risk.services import InvalidLimit, lift_limit, put_limit, remove_limit, set_limit
 from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db
@@ -54,3 +55,15 @@ def test_a_limit_that_cannot_be_is_refused_by_its_field(change, field):
     with pytest.raises(InvalidLimit) as refused:
         set_limit(**{"kind": "OPEN_ORDERS", "value": Decimal(5), "actor": "olga", "reason": "test", **change})
     assert refused.value.field == field
+
+
+def test_a_limit_joins_its_callers_transaction_and_goes_with_it():
+    account = AccountFactory()
+    asked = {"kind": "OPEN_ORDERS", "account_id": account.pk, "actor": "olga", "reason": "test"}
+    with transaction.atomic():
+        put_limit(value=Decimal(5), **asked)
+        assert Limit.objects.filter(account=account).exists()
+        lift_limit(**asked)
+        assert not Limit.objects.filter(account=account).exists()
+        transaction.set_rollback(True)
+    assert not AuditEntry.objects.filter(action__startswith="limit.").exists()

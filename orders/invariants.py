@@ -365,6 +365,96 @@ POSITIONS = Check(
     """,
 )
 
+EXPOSURES = Check(
+    "exposures",
+    "what each account's exposure says is open and traded against its open orders, pending amends and trades",
+    """
+    WITH open AS (
+        SELECT account_id, symbol_id, sum(buying) AS buying, sum(spending) AS spending, sum(open_value) AS open_value FROM (
+            SELECT account_id, symbol_id, CASE WHEN side = 'BUY' AND quantity IS NOT NULL THEN left_open ELSE 0 END AS buying,
+                   CASE WHEN quantity IS NULL THEN quote_quantity ELSE 0 END AS spending,
+                   CASE WHEN quantity IS NULL THEN quote_quantity ELSE bound * left_open END AS open_value
+            FROM (SELECT *, quantity - filled_quantity - prevented_quantity AS left_open, coalesce(price, protection_price) AS bound
+                  FROM orders_order WHERE status <> ALL (%(terminal)s)) AS o
+            UNION ALL
+            SELECT account_id, symbol_id, extra_quantity, 0, extra_value FROM orders_amend WHERE status = 'PENDING') AS part
+        GROUP BY account_id, symbol_id
+    ), done AS (
+        SELECT account_id, symbol_id, (executed_at AT TIME ZONE 'UTC')::date AS day, sum(value) AS traded FROM (
+            SELECT taker_account_id AS account_id, symbol_id, executed_at, price * quantity AS value FROM orders_trade
+            WHERE id >= %(horizon)s
+            UNION ALL
+            SELECT maker_account_id, symbol_id, executed_at, price * quantity FROM orders_trade WHERE id >= %(horizon)s) AS side
+        GROUP BY account_id, symbol_id, day
+    ), last AS (
+        SELECT DISTINCT ON (account_id, symbol_id) account_id, symbol_id, day, traded FROM done ORDER BY account_id, symbol_id, day DESC
+    )
+    SELECT 'risk_exposure', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,
+           coalesce(trim_scale(v.found)::text, 'no row'),
+           format('account %%s on symbol %%s: orders, amends and trades give %%s %%s, its exposure says %%s', account_id, symbol_id, v.what,
+                  trim_scale(v.expected), coalesce(trim_scale(v.found)::text, 'nothing'))
+    FROM open o FULL JOIN risk_exposure e USING (account_id, symbol_id) LEFT JOIN last d USING (account_id, symbol_id)
+    CROSS JOIN LATERAL (VALUES
+        ('to buy', coalesce(o.buying, 0), e.buying), ('to spend', coalesce(o.spending, 0), e.spending),
+        ('open at own prices', coalesce(o.open_value, 0), e.open_value),
+        ('traded on the last day', coalesce(d.traded, 0), CASE WHEN d.day = e.day OR d.day IS NULL THEN coalesce(e.traded, 0) ELSE -1 END)
+    ) AS v (what, expected, found)
+    WHERE v.expected IS DISTINCT FROM v.found AND NOT (d.day IS NULL AND v.what LIKE 'traded%%')
+    """,
+)
+
+OPENINGS = Check(
+    "openings",
+    "what each position was before its last day of trading against the trades before that day; and the price each symbol closed at",
+    """
+    WITH before AS (
+        SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM (
+            SELECT p.account_id, p.symbol_id, CASE WHEN (t.taker_side = 'BUY') = (t.taker_account_id = p.account_id) THEN t.quantity
+                                                   ELSE -t.quantity END AS quantity,
+                   CASE WHEN (t.taker_side = 'BUY') = (t.taker_account_id = p.account_id) THEN -t.price * t.quantity
+                        ELSE t.price * t.quantity END AS cash
+            FROM risk_position p JOIN orders_trade t ON t.symbol_id = p.symbol_id AND t.id >= %(horizon)s
+                AND p.account_id IN (t.taker_account_id, t.maker_account_id) AND (t.executed_at AT TIME ZONE 'UTC')::date < p.day
+            UNION ALL
+            SELECT account_id, symbol_id, quantity, cash FROM orders_carriedposition) AS side
+        GROUP BY account_id, symbol_id
+    )
+    SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,
+           trim_scale(v.found)::text,
+           format('account %%s on symbol %%s: before %%s its trades give %%s %%s, its position says %%s', account_id, symbol_id, p.day, v.what,
+                  trim_scale(v.expected), trim_scale(v.found))
+    FROM risk_position p LEFT JOIN before b USING (account_id, symbol_id) CROSS JOIN LATERAL (VALUES
+        ('a quantity of', coalesce(b.quantity, 0), p.opening_quantity),
+        ('a profit of', coalesce(b.cash, 0) + sign(p.opening_quantity) * p.opening_cost, p.opening_realised)
+    ) AS v (what, expected, found)
+    WHERE p.day IS NOT NULL AND v.expected <> v.found
+    UNION ALL
+    SELECT 'orders_checkpoint', format('symbol_id=%%s', symbol_id), trim_scale(t.price)::text,
+           coalesce(trim_scale(c.previous_close)::text, 'nothing'),
+           format('symbol %%s: the day before its last trade ended at %%s, its checkpoint says %%s', symbol_id, trim_scale(t.price),
+                  coalesce(trim_scale(c.previous_close)::text, 'nothing'))
+    FROM orders_checkpoint c JOIN (
+        SELECT DISTINCT ON (t.symbol_id) t.symbol_id, t.price FROM orders_trade t JOIN orders_checkpoint c ON c.symbol_id = t.symbol_id
+        WHERE t.id >= %(horizon)s AND (t.executed_at AT TIME ZONE 'UTC')::date < (c.last_traded_at AT TIME ZONE 'UTC')::date
+        ORDER BY t.symbol_id, t.number DESC) AS t USING (symbol_id)
+    WHERE c.previous_close IS DISTINCT FROM t.price
+    """,
+)
+
+HIGHS = Check(
+    "highs",
+    "the peak each account's drawdown is measured from against its peaks of 30 days",
+    """
+    SELECT 'risk_dayresult', format('account_id=%%s day=%%s', account_id, day), trim_scale(expected)::text, trim_scale(high)::text,
+           format('account %%s on %%s: its highest result of 30 days is %%s, the row says %%s', account_id, day, trim_scale(expected),
+                  trim_scale(high))
+    FROM (SELECT account_id, day, high, max(peak) OVER (PARTITION BY account_id ORDER BY day
+                                                        RANGE BETWEEN INTERVAL '29 days' PRECEDING AND CURRENT ROW) AS expected
+          FROM risk_dayresult) AS d
+    WHERE expected <> high
+    """,
+)
+
 TRADE_NUMBERS = Check(
     "trade-numbers",
     "each symbol's trades: numbered from 1 without a gap, in engine sequence, up to the checkpoint",
@@ -495,6 +585,9 @@ CHECKS: Final = (
     FEES,
     TRADE_TRANSFERS,
     POSITIONS,
+    EXPOSURES,
+    OPENINGS,
+    HIGHS,
     TRANSITIONS,
     OPEN_ORDERS,
     COUNTERS,

@@ -393,13 +393,13 @@ EXPOSURES = Check(
            coalesce(trim_scale(v.found)::text, 'no row'),
            format('account %%s on symbol %%s: orders, amends and trades give %%s %%s, its exposure says %%s', account_id, symbol_id, v.what,
                   trim_scale(v.expected), coalesce(trim_scale(v.found)::text, 'nothing'))
-    FROM open o FULL JOIN risk_exposure e USING (account_id, symbol_id) LEFT JOIN last d USING (account_id, symbol_id)
+    FROM open o FULL JOIN risk_exposure e USING (account_id, symbol_id) FULL JOIN last d USING (account_id, symbol_id)
     CROSS JOIN LATERAL (VALUES
         ('to buy', coalesce(o.buying, 0), e.buying), ('to spend', coalesce(o.spending, 0), e.spending),
         ('open at own prices', coalesce(o.open_value, 0), e.open_value),
-        ('traded on the last day', coalesce(d.traded, 0), CASE WHEN d.day = e.day OR d.day IS NULL THEN coalesce(e.traded, 0) ELSE -1 END)
+        ('traded on the last day', d.traded, CASE WHEN d.day = e.day THEN e.traded END)
     ) AS v (what, expected, found)
-    WHERE v.expected IS DISTINCT FROM v.found AND NOT (d.day IS NULL AND v.what LIKE 'traded%%')
+    WHERE v.expected <> v.found OR (v.found IS NULL AND v.expected > 0)
     """,
 )
 
@@ -407,27 +407,33 @@ OPENINGS = Check(
     "openings",
     "what each position was before its last day of trading against the trades before that day; and the price each symbol closed at",
     """
-    WITH before AS (
-        SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM (
-            SELECT p.account_id, p.symbol_id, CASE WHEN (t.taker_side = 'BUY') = (t.taker_account_id = p.account_id) THEN t.quantity
-                                                   ELSE -t.quantity END AS quantity,
-                   CASE WHEN (t.taker_side = 'BUY') = (t.taker_account_id = p.account_id) THEN -t.price * t.quantity
-                        ELSE t.price * t.quantity END AS cash
-            FROM risk_position p JOIN orders_trade t ON t.symbol_id = p.symbol_id AND t.id >= %(horizon)s
-                AND p.account_id IN (t.taker_account_id, t.maker_account_id) AND (t.executed_at AT TIME ZONE 'UTC')::date < p.day
-            UNION ALL
-            SELECT account_id, symbol_id, quantity, cash FROM orders_carriedposition) AS side
+    WITH side AS (
+        SELECT CASE taker_side WHEN 'BUY' THEN taker_account_id ELSE maker_account_id END AS account_id, symbol_id,
+               (executed_at AT TIME ZONE 'UTC')::date AS day, quantity, -price * quantity AS cash FROM orders_trade WHERE id >= %(horizon)s
+        UNION ALL
+        SELECT CASE taker_side WHEN 'BUY' THEN maker_account_id ELSE taker_account_id END, symbol_id,
+               (executed_at AT TIME ZONE 'UTC')::date, -quantity, price * quantity FROM orders_trade WHERE id >= %(horizon)s
+    ), days AS (
+        SELECT account_id, symbol_id, day, sum(quantity) AS quantity, sum(cash) AS cash FROM side GROUP BY account_id, symbol_id, day
+    ), known AS (
+        SELECT account_id, symbol_id, p.day, p.opening_quantity, p.opening_cost, p.opening_realised, max(d.day) AS last_day,
+               coalesce(sum(d.quantity) FILTER (WHERE d.day < p.day), 0) AS quantity,
+               coalesce(sum(d.cash) FILTER (WHERE d.day < p.day), 0) AS cash
+        FROM risk_position p JOIN days d USING (account_id, symbol_id) WHERE p.day IS NOT NULL GROUP BY p.account_id, p.symbol_id
+    ), carried AS (
+        SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM orders_carriedposition
         GROUP BY account_id, symbol_id
     )
-    SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,
-           trim_scale(v.found)::text,
-           format('account %%s on symbol %%s: before %%s its trades give %%s %%s, its position says %%s', account_id, symbol_id, p.day, v.what,
-                  trim_scale(v.expected), trim_scale(v.found))
-    FROM risk_position p LEFT JOIN before b USING (account_id, symbol_id) CROSS JOIN LATERAL (VALUES
-        ('a quantity of', coalesce(b.quantity, 0), p.opening_quantity),
-        ('a profit of', coalesce(b.cash, 0) + sign(p.opening_quantity) * p.opening_cost, p.opening_realised)
+    SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), v.expected, v.found,
+           format('account %%s on symbol %%s: before the day of its last trade its trades give %%s %%s, its position says %%s', account_id,
+                  symbol_id, v.what, v.expected, v.found)
+    FROM known p LEFT JOIN carried c USING (account_id, symbol_id) CROSS JOIN LATERAL (VALUES
+        ('as that day', p.last_day::text, p.day::text),
+        ('a quantity of', trim_scale(p.quantity + coalesce(c.quantity, 0))::text, trim_scale(p.opening_quantity)::text),
+        ('a profit of', trim_scale(p.cash + coalesce(c.cash, 0) + sign(p.opening_quantity) * p.opening_cost)::text,
+         trim_scale(p.opening_realised)::text)
     ) AS v (what, expected, found)
-    WHERE p.day IS NOT NULL AND v.expected <> v.found
+    WHERE v.expected <> v.found
     UNION ALL
     SELECT 'orders_checkpoint', format('symbol_id=%%s', symbol_id), trim_scale(t.price)::text,
            coalesce(trim_scale(c.previous_close)::text, 'nothing'),

@@ -8,6 +8,7 @@ CHANGES: Final = {
     "institution.unfreeze": "institutions.unfreezing.UnfreezeInstitution",
     "platform.unfreeze": "institutions.unfreezing.UnfreezePlatform",
     "api_key.scopes": "institutions.key_scopes.ChangeScopes",
+    "limit.change": "risk.limit_changes.ChangeLimit",
     "symbol.fees": "markets.fee_changes.ChangeFees",
     "symbol.resume": "orders.resuming.ResumeSymbol",
 }

@@ -32,7 +32,7 @@ from matching.core.messages import (
     Event,
 )
 from orders import commands
-from orders.settlement import OrderRecord, SymbolBatch, SymbolProgress, Terms
+from orders.settlement import AmendExtras, OrderRecord, SymbolBatch, SymbolProgress, Terms
 
 ENGINE: Final = "engine"
 EXPIRED: Final = "EXPIRED"
@@ -163,12 +163,14 @@ class SymbolEngine:
         self._follow(batch, record, ENGINE, request_id)
 
     def _amend(self, command: commands.Command, batch: SymbolBatch) -> None:
-        _, order_id, amend_id, account_id, side, ticks, total, extra_text, actor, request_id = command
+        _, order_id, amend_id, account_id, side, ticks, total, extra_text, actor, request_id, *counted = command
         extra = int(extra_text)
+        lots, steps = counted or (0, "0")
         asset_id = self.progress.market.quote_id if side == BUY else self.progress.market.base_id
+        extras = AmendExtras(amend_id, asset_id, extra, lots, int(steps))
         record = self.records.get(order_id)
         if record is None:
-            batch.amend_too_late(amend_id, account_id, asset_id, extra)
+            batch.amend_too_late(extras, account_id)
             return
         total = total or record.total
         if record.terms is not None and record.terms.reduce_only and record.status != "PENDING_TRIGGER":
@@ -179,7 +181,7 @@ class SymbolEngine:
         first = self.book.events[0]
         code = first[2] if first[0] == REFUSED else None
         self._follow(batch, record, actor, request_id, "USER_CANCEL")
-        batch.amend_decided(amend_id, record, asset_id, extra, code)
+        batch.amend_decided(extras, record, code)
 
     def _reference(self, low: int, high: int, price: str, batch: SymbolBatch) -> None:
         self.progress.conditions.reference = (low, high, price)

@@ -182,6 +182,7 @@ def _record(order: tuple[Any, ...], market: Market, shared: dict[Any, Any]) -> t
     account_id, maker_rate, taker_rate, status = (shared.setdefault(v, v) for v in (account_id, maker_rate, taker_rate, status))
     record = OrderRecord(order_id, account_id, is_buy, ticks, total, to_units(held, hold_scale), maker_rate, taker_rate)
     record.filled, record.prevented, record.left = filled, prevented, total - filled - prevented
+    record.open_lots = record.left
     if filled:
         record.filled_quote = to_units(filled_quote, market.quote_scale)
         record.fee = to_units(fee, fee_scale)

@@ -52,6 +52,7 @@ def load(payload: bytes, market: Market) -> SymbolEngine:
         record = OrderRecord(*(known.pop(name) for name in RECORD[:8]))
         for name, value in known.items():
             setattr(record, name, value)
+        record.open_lots = record.left
         record.terms = None if terms is None else Terms(*terms)
         engine.restore(record, time_in_force, prevention)
     return engine

@@ -1,98 +1,24 @@
 """Whether an order or amend may be taken: decides on values that intake has read under its locks. No database, no clock.
 
-`check_*` functions raise `Refusal`; `accept` and `accept_amend` also reserve what they need in the batch's own view of the
-balances, so that later requests of the same batch see what earlier ones took.
+`check_*` functions raise `Refusal`; `accept` also reserves what it needs in the batch's own view of the balances, so that later requests of
+the same batch see what earlier ones took.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from itertools import product
 from typing import Final
-from uuid import UUID
 
 from exchange_platform.db import EXACT
-from markets.units import Market, OffGrid, to_units
+from markets.units import OffGrid, to_units
 from matching.core.messages import MAX_LOTS, MAX_TICKS
+from orders import pretrade
+from orders.batch_views import AccountView, SymbolRules
 from orders.commands import MARKET_TYPES
-from orders.refusals import AmendRefused, Refusal
-from orders.requests import AmendOrder, PlaceOrder
-from risk.checks import AccountRisk, Breach, Limits, check_open_orders, check_order_value, check_rate
+from orders.refusals import Refusal
+from orders.requests import PlaceOrder
+from risk.checks import Limits
 
 MAX_AMOUNT: Final = 10**20  # what NUMERIC(38, 18) holds before the point
-MAX_PENDING_AMENDS: Final = 20
-
-
-@dataclass(slots=True)
-class SymbolRules:
-    """A symbol's rules as they stand in this transaction. Prices are decimals; None switches a rule off."""
-
-    market: Market
-    status: str
-    is_listed: bool
-    min_quantity: Decimal
-    max_quantity: Decimal | None
-    min_price: Decimal | None
-    max_price: Decimal | None
-    min_notional: Decimal
-    max_open_orders: int | None
-    static_band: Decimal | None
-    market_protection: Decimal
-    reference_price: Decimal | None  # set by an operator
-    maker_rate: int
-    taker_rate: int
-    order_types: tuple[str, ...]
-    last_price: Decimal | None
-    last_price_is_fresh: bool
-    best_bid: Decimal | None
-    best_ask: Decimal | None
-    is_owned: bool  # a matching worker holds the lease
-    waiting: int  # commands in the inbox
-
-    def band_reference(self) -> Decimal | None:
-        """What the static band is around: the operator's price, else the last trade."""
-        return self.reference_price if self.reference_price is not None else self.last_price
-
-    def market_reference(self, side: str) -> Decimal | None:
-        """What a market order is protected around: best opposite quote, a fresh last trade, the operator's price."""
-        opposite = self.best_ask if side == "BUY" else self.best_bid
-        if opposite is not None:
-            return opposite
-        if self.last_price is not None and self.last_price_is_fresh:
-            return self.last_price
-        return self.reference_price
-
-
-@dataclass(slots=True)
-class AccountView:
-    """An account under its lock. `free` is posted − held per asset in units; `reserved` what this batch adds to held."""
-
-    id: int
-    name: str
-    institution_id: int
-    is_frozen: bool
-    is_institution_frozen: bool
-    prevention: str
-    risk: AccountRisk
-    posted: dict[int, int] = field(default_factory=dict)
-    free: dict[int, int] = field(default_factory=dict)
-    reserved: dict[int, int] = field(default_factory=dict)
-    opened: int = 0
-    open_by_symbol: dict[int, int] = field(default_factory=dict)
-
-    def reserve(self, asset_id: int, units: int) -> None:
-        """Raises Refusal INSUFFICIENT_FUNDS."""
-        if units > self.free.get(asset_id, 0):
-            raise Refusal(
-                "Not enough available balance for this order. Cancel orders, deposit, or send a smaller one.", code="INSUFFICIENT_FUNDS"
-            )
-        self.free[asset_id] -= units
-        self.reserved[asset_id] = self.reserved.get(asset_id, 0) + units
-
-    def count_open(self, symbol_id: int) -> None:
-        self.risk.open_orders += 1
-        self.opened += 1
-        self.open_by_symbol[symbol_id] = self.open_by_symbol.get(symbol_id, 0) + 1
 
 
 @dataclass(slots=True)
@@ -222,15 +148,31 @@ def check_notional(value: Decimal, rules: SymbolRules) -> None:
         )
 
 
-def _raise(breach: Breach | None) -> None:
-    if breach is not None:
-        raise Refusal(breach.message, code=breach.code, details={"limit": f"{breach.limit:f}"})
-
-
-def _hold_units(units: int, scale: int, what: str) -> int:
+def hold_units(units: int, scale: int, what: str) -> int:
+    """`units`, when an account can hold as much. Raises: Refusal."""
     if units >= MAX_AMOUNT * 10**scale:
         raise Refusal("Price times quantity is beyond what an account can hold.", code="QUANTITY_TOO_LARGE", field=what)
     return units
+
+
+def _hold_of(order: PlaceOrder, rules: SymbolRules, ticks: int, lots: int) -> tuple[int, int]:
+    """The asset an order pays with, and how many units of it it holds. Raises: Refusal."""
+    market = rules.market
+    value = hold_units(ticks * lots * market.quote_per_step, market.quote_scale, "quantity")
+    if order.side == "SELL":
+        return market.base_id, hold_units(lots * market.base_per_lot, market.base_scale, "quantity")
+    if order.quote_quantity is None:
+        return market.quote_id, value
+    try:
+        hold = to_units(order.quote_quantity, market.quote_scale)
+    except OffGrid:
+        message = f"{market.quote} has {market.quote_scale} decimals."
+        raise Refusal(message, code="OFF_TICK", field="quote_quantity") from None
+    if hold // market.quote_per_step > MAX_LOTS:
+        raise Refusal("The amount is beyond what the engine counts.", code="QUANTITY_TOO_LARGE", field="quote_quantity")
+    if hold < market.quote_per_step:
+        raise Refusal("The amount does not pay for the smallest trade.", code="NOTIONAL_TOO_SMALL", field="quote_quantity")
+    return market.quote_id, hold
 
 
 def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: Limits) -> Acceptance:
@@ -273,26 +215,16 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
     assert value is not None
     check_notional(value, rules)
     if not order.principal.unlimited:
-        _raise(check_rate(limits, account.risk, market.id))
-        _raise(check_order_value(limits, account.risk, market.id, value))
-        _raise(check_open_orders(limits, account.risk, market.id, rules.max_open_orders, account.open_by_symbol.get(market.id, 0)))
-    if order.side == "SELL":
-        asset_id, hold = market.base_id, _hold_units(lots * market.base_per_lot, market.base_scale, "quantity")
-    elif order.quantity is None:
-        assert order.quote_quantity is not None
-        try:
-            asset_id, hold = market.quote_id, to_units(order.quote_quantity, market.quote_scale)
-        except OffGrid:
-            message = f"{market.quote} has {market.quote_scale} decimals."
-            raise Refusal(message, code="OFF_TICK", field="quote_quantity") from None
-        if hold // market.quote_per_step > MAX_LOTS:
-            raise Refusal("The amount is beyond what the engine counts.", code="QUANTITY_TOO_LARGE", field="quote_quantity")
-        if hold < market.quote_per_step:
-            raise Refusal("The amount does not pay for the smallest trade.", code="NOTIONAL_TOO_SMALL", field="quote_quantity")
-    else:
-        asset_id, hold = market.quote_id, _hold_units(ticks * lots * market.quote_per_step, market.quote_scale, "quantity")
+        pretrade.check_order(value, account, rules, limits)
+    asset_id, hold = _hold_of(order, rules, ticks, lots)
+    steps, spending = ticks * lots, 0 if lots else hold
+    bought = lots if order.side == "BUY" else 0
+    if not order.principal.unlimited:
+        growth = pretrade.Growth(order.side, lots=bought, steps=steps, price_ticks=ticks, hold=hold, spending=spending)
+        pretrade.check_growth(growth, account, rules, limits)
     account.reserve(asset_id, hold)
     account.count_open(market.id)
+    account.expose(market, lots=bought, steps=steps, spending=spending)
     return Acceptance(
         ticks=ticks,
         lots=lots,
@@ -302,96 +234,3 @@ def accept(order: PlaceOrder, account: AccountView, rules: SymbolRules, limits: 
         stop_ticks=stop_ticks,
         prevention=order.self_trade_prevention or account.prevention,
     )
-
-
-# -- amends
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """An order's price and total, as it may stand when an amend reaches the engine."""
-
-    ticks: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOrderView:
-    """The order to amend as it stands in this transaction; `done` lots are filled or prevented, `ticks` a protection price when it is not
-    `is_priced`."""
-
-    order_id: UUID
-    side: str
-    ticks: int
-    total: int
-    done: int
-    pending: tuple[tuple[int, int], ...]  # (ticks, total) of amends under way, 0: that one stays
-    is_priced: bool = True
-
-    def shapes(self) -> set[Shape]:
-        """Every shape the order may have when the next amend is decided, whichever of the pending ones are refused and in whatever
-        order they are decided."""
-        ticks = {self.ticks} | {price for price, _ in self.pending if price}
-        totals = {self.total} | {total for _, total in self.pending if total}
-        return {Shape(*shape) for shape in product(ticks, totals)}
-
-
-def extra_lot_ticks(side: str, done: int, shapes: Iterable[Shape], ticks: int, total: int) -> int:
-    """What an amend may need beyond what the order holds then: BUY in ticks × lots, SELL in lots.
-
-    The order may fill further before the amend is decided. What it needs is linear in the lots done, so the most is at one of
-    the two ends: nothing more done, or everything done.
-    """
-    most = 0
-    for shape in shapes:
-        new_ticks, new_total = (ticks or shape.ticks), (total or shape.total)
-        for done_then in (done, max(done, shape.total)):
-            if side == "BUY":
-                need = new_ticks * (new_total - done_then) - shape.ticks * (shape.total - done_then)
-            else:
-                need = new_total - shape.total
-            most = max(most, need)
-    return most
-
-
-@dataclass(slots=True)
-class AmendAcceptance:
-    ticks: int  # 0: stays
-    total: int  # 0: stays
-    extra: int  # units
-    extra_asset_id: int
-
-
-def accept_amend(amend: AmendOrder, order: OpenOrderView, account: AccountView, rules: SymbolRules, limits: Limits) -> AmendAcceptance:
-    """Decide on an amend and reserve what it may need more. Raises: Refusal, AmendRefused; then nothing is reserved."""
-    market = rules.market
-    check_account(account)
-    if len(order.pending) >= MAX_PENDING_AMENDS:
-        raise AmendRefused("Too many amends of this order are still being decided. Ask again when they are.")
-    if amend.price is not None and not order.is_priced:
-        raise AmendRefused("The order has no price: it trades at market once it is triggered. Amend its quantity, or cancel it.")
-    ticks = ticks_of(amend.price, rules) if amend.price is not None else 0
-    total = 0
-    if amend.quantity is not None:
-        # a total at or below what is filled cancels the rest, so only the grid and the upper bound are asked of it
-        if rules.max_quantity is not None and amend.quantity > rules.max_quantity:
-            raise Refusal(f"At most {rules.max_quantity:f} {market.base} in one order.", code="QUANTITY_TOO_LARGE", field="quantity")
-        try:
-            total = market.lots(amend.quantity)
-        except OffGrid:
-            raise Refusal(f"quantity must be a multiple of the lot size {market.lot:f}.", code="OFF_LOT", field="quantity") from None
-        if total > MAX_LOTS:
-            raise Refusal("The quantity is beyond what the engine counts.", code="QUANTITY_TOO_LARGE", field="quantity")
-    shapes = order.shapes()
-    largest = max((ticks or shape.ticks) * (total or shape.total) for shape in shapes)
-    if largest > order.ticks * order.total and not amend.principal.unlimited:
-        value = EXACT.multiply(EXACT.multiply(market.tick, market.lot), Decimal(largest))
-        _raise(check_order_value(limits, account.risk, market.id, value))
-    steps = extra_lot_ticks(order.side, order.done, shapes, ticks, total)
-    if order.side == "BUY":
-        asset_id, extra = market.quote_id, _hold_units(steps * market.quote_per_step, market.quote_scale, "quantity")
-    else:
-        asset_id, extra = market.base_id, _hold_units(steps * market.base_per_lot, market.base_scale, "quantity")
-    if extra:
-        account.reserve(asset_id, extra)
-    return AmendAcceptance(ticks=ticks, total=total, extra=extra, extra_asset_id=asset_id)

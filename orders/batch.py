@@ -16,8 +16,10 @@ from exchange_platform.errors import ExchangeError
 from exchange_platform.ids import moment_of, ms_of, uuid7, uuid_ms
 from markets.units import units_text
 from orders import commands, switch
-from orders.acceptance import Acceptance, OpenOrderView, SymbolRules, accept, accept_amend
-from orders.batch_reads import BatchReads, Target
+from orders.acceptance import Acceptance, accept
+from orders.amends import OpenOrderView, accept_amend
+from orders.batch_reads import BatchReads, KeptMarks, Target
+from orders.batch_views import SymbolRules
 from orders.batch_writes import AmendDraft, BatchWrites, Draft
 from orders.presentation import order_view
 from orders.refusals import (
@@ -54,11 +56,11 @@ RATE_SCALE: Final = 8
 class IntakeBatch:
     """One transaction over some submissions. `decide_and_write` leaves it uncommitted."""
 
-    def __init__(self, connection: Connection[Any], submissions: list[Submission], *, now_ns: int) -> None:
+    def __init__(self, connection: Connection[Any], submissions: list[Submission], *, now_ns: int, marks: KeptMarks | None = None) -> None:
         self._connection = connection
         self._submissions = submissions
         self._now_ms = now_ns // 1_000_000
-        self._reads = BatchReads(connection)
+        self._reads = BatchReads(connection, now_s=self._now_ms / 1000, marks=marks)
         self._writes = BatchWrites()
         self._new: dict[tuple[int, str], Draft] = {}
         self._moments: dict[int, datetime] = {}
@@ -307,5 +309,6 @@ def _amend_command(draft: AmendDraft) -> commands.Command:
     accepted, request = draft.accepted, draft.request
     return [
         commands.AMEND, request.order_id.hex, draft.amend_id.hex, draft.target.account_id, commands.SIDES[draft.target.row[5]],
-        accepted.ticks, accepted.total, str(accepted.extra), request.principal.actor, request.request_id,
+        accepted.ticks, accepted.total, str(accepted.extra), request.principal.actor, request.request_id, accepted.lots,
+        str(accepted.steps),
     ]  # fmt: skip

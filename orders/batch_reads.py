@@ -5,7 +5,8 @@ was committed when it began, so everything a decision needs is read after the lo
 account locks by everybody who moves money, so they need no lock pass of their own.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -16,11 +17,13 @@ from psycopg import Connection
 from exchange_platform.db import array, text_array
 from markets.units import MARKET_SELECT, Market, known_market, rate_units, remember, to_units
 from notifications.outbox import READ_FEEDS_SQL, FeedPosition
-from orders.acceptance import AccountView, SymbolRules
+from orders.batch_views import AccountView, SymbolRules
 from orders.lifecycle import TERMINAL
 from orders.presentation import ORDER_COLUMNS, ORDER_FROM
 from orders.requests import AmendOrder, CancelAll, CancelOrder, Nonce, PlaceOrder, SetSwitch, Submission
-from risk.checks import AccountRisk, LimitRow, Limits
+from risk.checks import AccountRisk, LimitRow, Limits, RuleRow
+from risk.exposures import NEVER, Exposure, Holding
+from risk.marks import Mark, Marks
 
 FRESH_S: Final = 10
 
@@ -33,7 +36,7 @@ PLATFORM_SQL: Final = """
 
 ACCOUNTS_SQL: Final = """
     SELECT a.id, a.name, a.institution_id, a.is_frozen, a.self_trade_prevention, s.open_orders,
-           coalesce(s.day - DATE '1970-01-01', 0), s.day_orders, s.second, s.second_orders, s.minute_orders
+           coalesce(s.day - DATE '1970-01-01', 0), s.day_orders, s.second, s.second_orders, s.minute_orders, s.score
     FROM institutions_account a JOIN risk_accountstate s ON s.account_id = a.id
     WHERE a.id = ANY(%s::bigint[]) AND a.kind = 'CUSTOMER' ORDER BY a.id FOR NO KEY UPDATE OF a, s"""
 
@@ -69,6 +72,26 @@ BALANCES_SQL: Final = "SELECT account_id, asset_id, posted, held FROM wallet_bal
 LIMITS_SQL: Final = """
     SELECT kind, institution_id, account_id, symbol_id, value FROM risk_limit
     WHERE account_id IS NULL OR account_id = ANY(%s::bigint[])"""
+
+SYMBOL_RULES_SQL: Final = """
+    SELECT rule, institution_id, account_id, symbol_id FROM risk_symbolrule WHERE account_id IS NULL OR account_id = ANY(%s::bigint[])"""
+
+EXPOSURES_SQL: Final = """
+    SELECT e.account_id, e.symbol_id, e.buying, e.spending, e.open_value, e.day - DATE '1970-01-01', e.traded,
+           p.quantity, p.cost, p.realised, p.day - DATE '1970-01-01', p.opening_quantity, p.opening_cost, p.opening_realised
+    FROM risk_exposure e LEFT JOIN risk_position p ON p.account_id = e.account_id AND p.symbol_id = e.symbol_id
+    WHERE e.account_id = ANY(%s::bigint[])"""
+
+# The newest row of each account: its peak is that of the last 30 days.
+HIGHS_SQL: Final = """
+    SELECT u.id, d.high FROM unnest(%s::bigint[]) AS u(id)
+    CROSS JOIN LATERAL (SELECT high FROM risk_dayresult WHERE account_id = u.id ORDER BY day DESC LIMIT 1) AS d"""
+
+MARKS_SQL: Final = """
+    SELECT s.id, s.base_id, s.quote_id, b.code, q.code, c.last_price, (c.last_traded_at AT TIME ZONE 'UTC')::date - DATE '1970-01-01',
+           c.previous_close, s.reference_price
+    FROM markets_symbol s JOIN markets_asset b ON b.id = s.base_id JOIN markets_asset q ON q.id = s.quote_id
+    LEFT JOIN orders_checkpoint c ON c.symbol_id = s.id"""
 
 PENDING_AMENDS_SQL: Final = """
     SELECT order_id, symbol_id, price, quantity FROM orders_amend
@@ -106,11 +129,25 @@ class Target:
         return self.row[8] in TERMINAL
 
 
+@dataclass(slots=True)
+class KeptMarks:
+    """Prices of all symbols, kept between batches: they value positions, and a second more or less is nothing to that."""
+
+    keep_s: float = 1.0
+    marks: Marks = field(default_factory=Marks)
+    read_at_s: float | None = None
+
+    def is_fresh(self, now_s: float) -> bool:
+        return self.read_at_s is not None and 0 <= now_s - self.read_at_s < self.keep_s
+
+
 class BatchReads:
     """The state that the decisions of one transaction rest on."""
 
-    def __init__(self, connection: Connection[Any]) -> None:
+    def __init__(self, connection: Connection[Any], *, now_s: float = 0.0, marks: KeptMarks | None = None) -> None:
         self._connection = connection
+        self._now_s = now_s
+        self._marks = marks or KeptMarks(keep_s=0)
         self.transaction_id = 0
         self.spent: list[Nonce] = []
         self.accounts: dict[int, AccountView] = {}
@@ -167,6 +204,7 @@ class BatchReads:
     ) -> set[int]:
         """One round trip: nonces, locks, then what the decisions rest on."""
         run, symbol_ids = self.run, array(sorted(self.markets))
+        limited = amended or not all(request.principal.unlimited for request in places)
         wanted, replayed = _nonces(submissions)
         with self._connection.pipeline():
             digests = [digest for _, digest in sorted(wanted)]
@@ -177,6 +215,9 @@ class BatchReads:
             balances = run(BALANCES_SQL, [ids])
             feeds = run(READ_FEEDS_SQL, [ids])
             limits = run(LIMITS_SQL, [ids])
+            rules = run(SYMBOL_RULES_SQL, [ids])
+            exposures, highs = (run(EXPOSURES_SQL, [ids]), run(HIGHS_SQL, [ids])) if limited else (None, None)
+            marks = run(MARKS_SQL, []) if limited and not self._marks.is_fresh(self._now_s) else None
             keys = run(KEYS_SQL, [array(r.account_id for r in places), text_array(r.client_order_id for r in places)]) if places else None
             symbols = run(SYMBOLS_SQL, [FRESH_S, symbol_ids])
             counted = run(COUNT_OPEN_SQL, [ids, symbol_ids]) if places else None
@@ -193,7 +234,15 @@ class BatchReads:
         self._take_balances(balances)
         self.feeds = {account_id: FeedPosition(*rest) for account_id, *rest in feeds}
         self._take_rules(symbols)
-        self.limits = Limits(LimitRow(*row) for row in limits)
+        if marks is not None:
+            self._marks.marks, self._marks.read_at_s = Marks(Mark(*row) for row in marks), self._now_s
+        self._take_exposures(exposures or (), highs or ())
+        self.limits = Limits(
+            (LimitRow(*row) for row in limits),
+            rules=(RuleRow(*row) for row in rules),
+            marks=self._marks.marks,
+            today=int(self._now_s) // 86_400,
+        )
         self.keys = {(row[0], row[1]): (row[2], bytes(row[3])) for row in keys or ()}
         for account_id, symbol_id, count in counted or ():
             self.accounts[account_id].open_by_symbol[symbol_id] = count
@@ -271,7 +320,8 @@ class BatchReads:
             self.existing = {row[0]: row for row in self.run(ORDERS_SQL, [array(replayed), replayed[0], replayed[-1]])}
 
     def _take_accounts(self, rows: psycopg.Cursor[Any], frozen: dict[int, bool]) -> None:
-        for account_id, name, institution_id, is_frozen, prevention, open_orders, day, day_orders, second, per_second, per_minute in rows:
+        for (account_id, name, institution_id, is_frozen, prevention, open_orders, day, day_orders, second, per_second, per_minute,
+             score) in rows:  # fmt: skip
             self.accounts[account_id] = AccountView(
                 id=account_id,
                 name=name,
@@ -288,8 +338,20 @@ class BatchReads:
                     second=second,
                     second_orders=per_second,
                     minute_orders=per_minute,
+                    score=score,
                 ),
             )
+
+    def _take_exposures(self, exposures: Iterable[tuple[Any, ...]], highs: Iterable[tuple[int, Decimal]]) -> None:
+        for account_id, symbol_id, buying, spending, value, day, traded, quantity, cost, realised, traded_on, *opening in exposures:
+            standing = self.accounts[account_id].risk.standing
+            exposure = standing.exposures[symbol_id] = Exposure(buying, spending, value, NEVER if day is None else day, traded)
+            if quantity is not None:
+                exposure.now = Holding(quantity, cost, realised)
+                if traded_on is not None:
+                    exposure.traded_on, exposure.opening = traded_on, Holding(*opening)
+        for account_id, high in highs:
+            self.accounts[account_id].risk.standing.high = high
 
     def scales(self) -> dict[int, int]:
         """Scale of every asset of the batch's markets."""
@@ -302,6 +364,7 @@ class BatchReads:
         scales = self.scales()
         for account_id, asset_id, posted, held in rows:
             self.known_balances.add((account_id, asset_id))
+            self.accounts[account_id].risk.standing.balances.append((asset_id, posted))
             if asset_id in scales:
                 account, units = self.accounts[account_id], to_units(posted, scales[asset_id])
                 account.posted[asset_id] = units

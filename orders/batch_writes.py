@@ -16,8 +16,10 @@ from notifications import outbox
 from notifications.outbox import AccountNews
 from notifications.wakeups import INBOX, NOTIFY_SQL, OUTBOX
 from orders import commands, inbox, news
-from orders.acceptance import Acceptance, AccountView, AmendAcceptance
+from orders.acceptance import Acceptance
+from orders.amends import AmendAcceptance
 from orders.batch_reads import BatchReads, Target
+from orders.batch_views import AccountView
 from orders.presentation import order_view
 from orders.refusals import Refusal
 from orders.requests import AmendOrder, PlaceOrder
@@ -48,9 +50,11 @@ INSERT_OPEN_SQL: Final = """
     INSERT INTO orders_openorder (symbol_id, order_id, account_id) SELECT * FROM unnest(%s::int[], %s::uuid[], %s::bigint[])"""
 
 INSERT_AMENDS_SQL: Final = """
-    INSERT INTO orders_amend (id, order_id, account_id, symbol_id, price, quantity, extra_held, actor, status, created_at)
+    INSERT INTO orders_amend (id, order_id, account_id, symbol_id, price, quantity, extra_held, extra_quantity, extra_value, actor, status,
+        created_at)
     SELECT u.*, 'PENDING', %s
-    FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[]) AS u"""
+    FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
+        %s::numeric[], %s::text[]) AS u"""
 
 NEW_BALANCES_SQL: Final = """
     INSERT INTO wallet_balance (account_id, asset_id, posted, held) SELECT u.*, 0, 0 FROM unnest(%s::bigint[], %s::smallint[]) AS u
@@ -67,6 +71,12 @@ STATE_SQL: Final = """
     FROM unnest(%s::bigint[], %s::int[], %s::int[], %s::int[], %s::bigint[], %s::int[], %s::int[])
         AS u(account_id, opened, day, day_orders, second, second_orders, minute_orders)
     WHERE s.account_id = u.account_id"""
+
+EXPOSURES_SQL: Final = """
+    INSERT INTO risk_exposure AS e (account_id, symbol_id, buying, spending, open_value)
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[])
+    ON CONFLICT (account_id, symbol_id) DO UPDATE SET buying = e.buying + excluded.buying, spending = e.spending + excluded.spending,
+        open_value = e.open_value + excluded.open_value"""
 
 _ZERO: Final = Decimal(0)
 
@@ -195,7 +205,8 @@ def _write_amends(run: Run, amends: list[AmendDraft], now: datetime) -> None:
     rows = [
         (
             draft.amend_id.hex, draft.request.order_id.hex, draft.target.account_id, draft.market.id, _null(draft.request.price),
-            _null(draft.request.quantity), draft.extra_text(), quoted(draft.request.principal.actor),
+            _null(draft.request.quantity), draft.extra_text(), draft.market.quantity_text(draft.accepted.lots),
+            draft.market.quote_text(draft.accepted.steps * draft.market.quote_per_step), quoted(draft.request.principal.actor),
         )
         for draft in amends
     ]  # fmt: skip
@@ -223,7 +234,7 @@ def _write_news(run: Run, drafts: list[Draft], reads: BatchReads, now: datetime)
 
 
 def _write_accounts(run: Run, reads: BatchReads) -> list[tuple[psycopg.Cursor[Any], int]]:
-    """Holds and counters. Returns each statement with the number of rows it must touch."""
+    """Holds, counters and exposure. Returns each statement with the number of rows it must touch."""
     scales = reads.scales()
     accounts = reads.accounts.values()
     written = []
@@ -240,4 +251,12 @@ def _write_accounts(run: Run, reads: BatchReads) -> list[tuple[psycopg.Cursor[An
     ]
     if states:
         written.append((run(STATE_SQL, [*columns(states)]), len(states)))
+    exposures = sorted(
+        (account.id, symbol_id, market.quantity_text(lots), market.quote_text(spending), market.quote_text(value))
+        for account in accounts
+        for symbol_id, (lots, spending, value) in account.exposed.items()
+        for market in (reads.markets[symbol_id],)
+    )
+    if exposures:
+        written.append((run(EXPOSURES_SQL, [*columns(exposures)]), len(exposures)))
     return written

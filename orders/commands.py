@@ -8,7 +8,8 @@ text, since it can be more than 64 bits hold.
     W … of P, then expire_ms reduce_only stop rising source priced                           place with terms (0: without this one)
     B order account ticks held prevention maker_rate taker_rate request                      market buy by quote amount (`held` units)
     C order reason actor request                                                             cancel
-    A order amend account side ticks total extra actor request                               amend; ticks or total 0: that one stays
+    A order amend account side ticks total extra actor request [lots steps]                  amend; ticks or total 0: that one stays;
+                                                                                             lots and ticks × lots (text) counted for it
     S status actor request                                                                   the symbol's status
     F low high price actor request                                                           reference price (text) and its ticks
     R rules                                                                                  what `matching.core.conditions.Rules` holds

@@ -23,6 +23,7 @@ from psycopg import errors as pg
 from exchange_platform.db import connect_direct
 from exchange_platform.errors import ExchangeError
 from orders.batch import IntakeBatch
+from orders.batch_reads import KeptMarks
 from orders.metrics import count_intake
 from orders.refusals import NotTaken, OutcomeUnknown, ReplayedSignature
 from orders.requests import Outcome, Submission
@@ -52,6 +53,7 @@ class Intake:
     def __init__(self, *, connect: Connect = lambda: connect_direct(name="intake"), clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._connect = connect
         self._clock_ns = clock_ns
+        self.marks = KeptMarks()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._connection: psycopg.Connection[Any] | None = None
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -155,7 +157,7 @@ class Intake:
 
     def _transaction(self, batch: list[Job]) -> list[list[Outcome]]:
         connection = self._connected()
-        work = IntakeBatch(connection, [job.submission for job in batch], now_ns=self._clock_ns())
+        work = IntakeBatch(connection, [job.submission for job in batch], now_ns=self._clock_ns(), marks=self.marks)
         try:
             answers = work.decide_and_write()
             for job, outcomes in zip(batch, answers, strict=True):

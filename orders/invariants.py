@@ -365,6 +365,102 @@ POSITIONS = Check(
     """,
 )
 
+EXPOSURES = Check(
+    "exposures",
+    "what each account's exposure says is open and traded against its open orders, pending amends and trades",
+    """
+    WITH open AS (
+        SELECT account_id, symbol_id, sum(buying) AS buying, sum(spending) AS spending, sum(open_value) AS open_value FROM (
+            SELECT account_id, symbol_id, CASE WHEN side = 'BUY' AND quantity IS NOT NULL THEN left_open ELSE 0 END AS buying,
+                   CASE WHEN quantity IS NULL THEN quote_quantity ELSE 0 END AS spending,
+                   CASE WHEN quantity IS NULL THEN quote_quantity ELSE bound * left_open END AS open_value
+            FROM (SELECT *, quantity - filled_quantity - prevented_quantity AS left_open, coalesce(price, protection_price) AS bound
+                  FROM orders_order WHERE status <> ALL (%(terminal)s)) AS o
+            UNION ALL
+            SELECT account_id, symbol_id, extra_quantity, 0, extra_value FROM orders_amend WHERE status = 'PENDING') AS part
+        GROUP BY account_id, symbol_id
+    ), done AS (
+        SELECT account_id, symbol_id, (executed_at AT TIME ZONE 'UTC')::date AS day, sum(value) AS traded FROM (
+            SELECT taker_account_id AS account_id, symbol_id, executed_at, price * quantity AS value FROM orders_trade
+            WHERE id >= %(horizon)s
+            UNION ALL
+            SELECT maker_account_id, symbol_id, executed_at, price * quantity FROM orders_trade WHERE id >= %(horizon)s) AS side
+        GROUP BY account_id, symbol_id, day
+    ), last AS (
+        SELECT DISTINCT ON (account_id, symbol_id) account_id, symbol_id, day, traded FROM done ORDER BY account_id, symbol_id, day DESC
+    )
+    SELECT 'risk_exposure', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), trim_scale(v.expected)::text,
+           coalesce(trim_scale(v.found)::text, 'no row'),
+           format('account %%s on symbol %%s: orders, amends and trades give %%s %%s, its exposure says %%s', account_id, symbol_id, v.what,
+                  trim_scale(v.expected), coalesce(trim_scale(v.found)::text, 'nothing'))
+    FROM open o FULL JOIN risk_exposure e USING (account_id, symbol_id) FULL JOIN last d USING (account_id, symbol_id)
+    CROSS JOIN LATERAL (VALUES
+        ('to buy', coalesce(o.buying, 0), e.buying), ('to spend', coalesce(o.spending, 0), e.spending),
+        ('open at own prices', coalesce(o.open_value, 0), e.open_value),
+        ('traded on the last day', d.traded, CASE WHEN d.day = e.day THEN e.traded END)
+    ) AS v (what, expected, found)
+    WHERE v.expected <> v.found OR (v.found IS NULL AND v.expected > 0)
+    """,
+)
+
+OPENINGS = Check(
+    "openings",
+    "what each position was before its last day of trading against the trades before that day; and the price each symbol closed at",
+    """
+    WITH side AS (
+        SELECT CASE taker_side WHEN 'BUY' THEN taker_account_id ELSE maker_account_id END AS account_id, symbol_id,
+               (executed_at AT TIME ZONE 'UTC')::date AS day, quantity, -price * quantity AS cash FROM orders_trade WHERE id >= %(horizon)s
+        UNION ALL
+        SELECT CASE taker_side WHEN 'BUY' THEN maker_account_id ELSE taker_account_id END, symbol_id,
+               (executed_at AT TIME ZONE 'UTC')::date, -quantity, price * quantity FROM orders_trade WHERE id >= %(horizon)s
+    ), days AS (
+        SELECT account_id, symbol_id, day, sum(quantity) AS quantity, sum(cash) AS cash FROM side GROUP BY account_id, symbol_id, day
+    ), known AS (
+        SELECT account_id, symbol_id, p.day, p.opening_quantity, p.opening_cost, p.opening_realised, max(d.day) AS last_day,
+               coalesce(sum(d.quantity) FILTER (WHERE d.day < p.day), 0) AS quantity,
+               coalesce(sum(d.cash) FILTER (WHERE d.day < p.day), 0) AS cash
+        FROM risk_position p JOIN days d USING (account_id, symbol_id) WHERE p.day IS NOT NULL GROUP BY p.account_id, p.symbol_id
+    ), carried AS (
+        SELECT account_id, symbol_id, sum(quantity) AS quantity, sum(cash) AS cash FROM orders_carriedposition
+        GROUP BY account_id, symbol_id
+    )
+    SELECT 'risk_position', format('account_id=%%s symbol_id=%%s', account_id, symbol_id), v.expected, v.found,
+           format('account %%s on symbol %%s: before the day of its last trade its trades give %%s %%s, its position says %%s', account_id,
+                  symbol_id, v.what, v.expected, v.found)
+    FROM known p LEFT JOIN carried c USING (account_id, symbol_id) CROSS JOIN LATERAL (VALUES
+        ('as that day', p.last_day::text, p.day::text),
+        ('a quantity of', trim_scale(p.quantity + coalesce(c.quantity, 0))::text, trim_scale(p.opening_quantity)::text),
+        ('a profit of', trim_scale(p.cash + coalesce(c.cash, 0) + sign(p.opening_quantity) * p.opening_cost)::text,
+         trim_scale(p.opening_realised)::text)
+    ) AS v (what, expected, found)
+    WHERE v.expected <> v.found
+    UNION ALL
+    SELECT 'orders_checkpoint', format('symbol_id=%%s', symbol_id), trim_scale(t.price)::text,
+           coalesce(trim_scale(c.previous_close)::text, 'nothing'),
+           format('symbol %%s: the day before its last trade ended at %%s, its checkpoint says %%s', symbol_id, trim_scale(t.price),
+                  coalesce(trim_scale(c.previous_close)::text, 'nothing'))
+    FROM orders_checkpoint c JOIN (
+        SELECT DISTINCT ON (t.symbol_id) t.symbol_id, t.price FROM orders_trade t JOIN orders_checkpoint c ON c.symbol_id = t.symbol_id
+        WHERE t.id >= %(horizon)s AND (t.executed_at AT TIME ZONE 'UTC')::date < (c.last_traded_at AT TIME ZONE 'UTC')::date
+        ORDER BY t.symbol_id, t.number DESC) AS t USING (symbol_id)
+    WHERE c.previous_close IS DISTINCT FROM t.price
+    """,
+)
+
+HIGHS = Check(
+    "highs",
+    "the peak each account's drawdown is measured from against its peaks of 30 days",
+    """
+    SELECT 'risk_dayresult', format('account_id=%%s day=%%s', account_id, day), trim_scale(expected)::text, trim_scale(high)::text,
+           format('account %%s on %%s: its highest result of 30 days is %%s, the row says %%s', account_id, day, trim_scale(expected),
+                  trim_scale(high))
+    FROM (SELECT account_id, day, high, max(peak) OVER (PARTITION BY account_id ORDER BY day
+                                                        RANGE BETWEEN INTERVAL '29 days' PRECEDING AND CURRENT ROW) AS expected
+          FROM risk_dayresult) AS d
+    WHERE expected <> high
+    """,
+)
+
 TRADE_NUMBERS = Check(
     "trade-numbers",
     "each symbol's trades: numbered from 1 without a gap, in engine sequence, up to the checkpoint",
@@ -495,6 +591,9 @@ CHECKS: Final = (
     FEES,
     TRADE_TRANSFERS,
     POSITIONS,
+    EXPOSURES,
+    OPENINGS,
+    HIGHS,
     TRANSITIONS,
     OPEN_ORDERS,
     COUNTERS,

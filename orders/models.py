@@ -133,6 +133,8 @@ class Amend(models.Model):
     price = Amount(null=True)
     quantity = Amount(null=True)
     extra_held = Amount(default=0)
+    extra_quantity = Amount(db_default=0)  # what a BUY may have more to buy, in base; both are counted in `risk.models.Exposure`
+    extra_value = Amount(db_default=0)  # what it may add to the order's price × quantity, in quote
     status = models.CharField(max_length=8, default="PENDING")  # PENDING, APPLIED, REFUSED
     code = models.CharField(max_length=32, null=True)
     actor = models.CharField(max_length=80)
@@ -143,7 +145,11 @@ class Amend(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=["PENDING", "APPLIED", "REFUSED"]), name="amend_status_known"),
             models.CheckConstraint(condition=Q(extra_held__gte=0, extra_held__lt=10**20), name="amend_extra_not_negative"),
-            models.CheckConstraint(condition=Q(status="PENDING") | Q(extra_held=0), name="amend_decided_holds_nothing"),
+            models.CheckConstraint(condition=Q(extra_quantity__gte=0, extra_quantity__lt=10**20), name="amend_extra_quantity_sane"),
+            models.CheckConstraint(condition=Q(extra_value__gte=0, extra_value__lt=10**20), name="amend_extra_value_sane"),
+            models.CheckConstraint(
+                condition=Q(status="PENDING") | Q(extra_held=0, extra_quantity=0, extra_value=0), name="amend_decided_holds_nothing"
+            ),
         ]
         indexes = [models.Index(fields=["order_id"], condition=Q(status="PENDING"), name="amend_pending")]
 
@@ -233,6 +239,7 @@ class Checkpoint(models.Model):
     status = models.CharField(max_length=12)
     last_price = Amount(null=True)
     last_traded_at = models.DateTimeField(null=True)
+    previous_close = Amount(null=True)  # of the last trade before the UTC day of `last_traded_at`
     chain = models.BinaryField()
     state_hash = models.DecimalField(max_digits=20, decimal_places=0, default=0)
     stamp_ms = models.BigIntegerField(default=0)

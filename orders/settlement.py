@@ -11,7 +11,7 @@ price and what the fill was better by is released with it.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from psycopg import Connection, Cursor
@@ -56,11 +56,13 @@ class Terms:
 class OrderRecord:
     """What settlement must know of an order between its placing and its end. Lots, ticks, and units of the asset.
 
-    `at_market`: should it rest, then as a market order that an auction collects. `is_waiting`: it is on the watch list."""
+    `at_market`: should it rest, then as a market order that an auction collects. `is_waiting`: it is on the watch list. `open_lots` at
+    `open_ticks`: what the account's exposure counts it with."""
 
     __slots__ = (
         "account_id", "at_market", "by_budget", "digest", "fee", "filled", "filled_quote", "held", "is_buy", "is_waiting", "left",
-        "maker_rate", "order_id", "prevented", "priority", "reason", "sequence", "status", "taker_rate", "terms", "ticks", "total",
+        "maker_rate", "open_lots", "open_ticks", "order_id", "prevented", "priority", "reason", "sequence", "status", "taker_rate", "terms",
+        "ticks", "total",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +73,8 @@ class OrderRecord:
         self.is_buy = is_buy
         self.ticks = ticks
         self.total = total
-        self.left = total
+        self.left = self.open_lots = total
+        self.open_ticks = ticks
         self.filled = 0
         self.filled_quote = 0
         self.prevented = 0
@@ -93,6 +96,13 @@ class OrderRecord:
             return 0
         return self.ticks * self.left * market.quote_per_step if self.is_buy else self.left * market.base_per_lot
 
+    def recount(self) -> tuple[int, int]:
+        """By how much more (less) lots, and ticks × lots, the order is to be counted than it is; from then on it is."""
+        lots = 0 if self.status in TERMINAL else self.left
+        more = lots - self.open_lots, self.ticks * lots - self.open_ticks * self.open_lots
+        self.open_lots, self.open_ticks = lots, self.ticks
+        return more
+
     def state_digest(self) -> int:
         """This order's part of the book's state hash; 0 when it is not in the book."""
         if self.status in TERMINAL or self.status == "PENDING":
@@ -101,6 +111,17 @@ class OrderRecord:
         if self.terms is not None:
             text = f"{text}|{self.is_waiting}|{self.terms}"
         return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+@dataclass(slots=True)
+class ExposureChange:
+    """How an account's exposure on a symbol changes: lots still to buy, and in units of quote what buys by amount may spend, what is open
+    at its own price, and what was traded."""
+
+    lots: int = 0
+    spending: int = 0
+    value: int = 0
+    traded: int = 0
 
 
 @dataclass(slots=True)
@@ -139,6 +160,16 @@ def moment(ms: int) -> str:
     return '"' + moment_of(ms).isoformat(timespec="milliseconds") + '"'
 
 
+class AmendExtras(NamedTuple):
+    """What a pending amend reserves beside its order: units of an asset held, and lots to buy and ticks × lots counted."""
+
+    amend_id: str
+    asset_id: int
+    extra: int
+    lots: int
+    steps: int
+
+
 @dataclass(slots=True)
 class SymbolBatch:
     """What one settlement does to one symbol. `records` is the worker's, of all orders that have not ended."""
@@ -164,6 +195,7 @@ class SymbolBatch:
     triggers: list[tuple[OrderRecord, str]] = field(default_factory=list)  # with the price
     triggered: dict[int, list[list[Any]]] = field(default_factory=dict)  # by account, in words
     moved: set[int] = field(default_factory=set)  # accounts whose position has changed
+    exposed: dict[int, ExposureChange] = field(default_factory=dict)  # by account
     at: str = ""
     auction_before: list[Any] | None = None
     is_book_news: bool = False  # whether the channel of the book has a message
@@ -238,6 +270,7 @@ class SymbolBatch:
                 position = positions[account_id] = Position()
             position.trade(change, quote)
             self.moved.add(account_id)
+            self._exposure(account_id).traded += quote
 
     def _transfer(self, identity: str, leg: int, kind: str, asset_id: int, debit: int, credit: int, amount: str) -> None:
         self.transfers.append((identity, leg, kind, asset_id, debit, credit, amount))
@@ -260,20 +293,46 @@ class SymbolBatch:
         ))  # fmt: skip
         record.status = status
 
-    def amend_decided(self, amend_id: str, record: OrderRecord, asset_id: int, extra: int, code: str | None) -> None:
-        """An amend was applied (code None) or refused. What it held in addition is released; the order's own hold is reckoned
+    def _expose(self, record: OrderRecord) -> None:
+        """Count what of the order is still open; call before its hold is reckoned."""
+        if record.by_budget:
+            if record.status in TERMINAL:
+                change = self._exposure(record.account_id)
+                change.spending -= record.held
+                change.value -= record.held
+            return
+        lots, steps = record.recount()
+        if lots or steps:
+            change = self._exposure(record.account_id)
+            change.value += steps * self.progress.market.quote_per_step
+            if record.is_buy:
+                change.lots += lots
+
+    def _exposure(self, account_id: int) -> ExposureChange:
+        found = self.exposed.get(account_id)
+        if found is None:
+            found = self.exposed[account_id] = ExposureChange()
+        return found
+
+    def amend_decided(self, amend: AmendExtras, record: OrderRecord, code: str | None) -> None:
+        """An amend was applied (code None) or refused. What it held and counted in addition is released; the order's own part is reckoned
         with the order."""
-        self.amends.append((amend_id, "APPLIED" if code is None else "REFUSED", code or "NULL", self.at))
-        if extra:
-            self._release(record.account_id, asset_id, extra)
+        self._amend_ended(amend, record.account_id, code)
         if code is None:
             self.reshaped.add(record.order_id)
 
-    def amend_too_late(self, amend_id: str, account_id: int, asset_id: int, extra: int) -> None:
+    def amend_too_late(self, amend: AmendExtras, account_id: int) -> None:
         """The order had ended before the amend's turn."""
-        self.amends.append((amend_id, "REFUSED", "ORDER_NOT_OPEN", self.at))
-        if extra:
-            self._release(account_id, asset_id, extra)
+        self._amend_ended(amend, account_id, "ORDER_NOT_OPEN")
+
+    def _amend_ended(self, amend: AmendExtras, account_id: int, code: str | None) -> None:
+        self.amends.append((amend.amend_id, "APPLIED" if code is None else "REFUSED", code or "NULL", self.at))
+        if amend.extra:
+            self._release(account_id, amend.asset_id, amend.extra)
+        if amend.lots or amend.steps:
+            change = self._exposure(account_id)
+            change.lots -= amend.lots
+            change.value -= amend.steps * self.progress.market.quote_per_step
 
     def _release(self, account_id: int, asset_id: int, units: int) -> None:
         key = (account_id, asset_id)
@@ -285,6 +344,7 @@ class SymbolBatch:
         """Reckon holds and the state hash of every touched order, and chain the log."""
         market, progress = self.progress.market, self.progress
         for record in self.touched.values():
+            self._expose(record)
             needed = record.hold_needed(market)
             if needed != record.held:
                 self._release(record.account_id, market.quote_id if record.is_buy else market.base_id, record.held - needed)
@@ -348,10 +408,23 @@ INSERT_STATUSES_SQL: Final = """
 
 SET_STATUS_SQL: Final = "UPDATE markets_symbol SET status = %s WHERE id = %s AND status NOT IN (%s, 'DELISTED')"
 
+# The first trade of a day leaves behind what the position was before it.
 POSITIONS_SQL: Final = """
-    INSERT INTO risk_position AS p (account_id, symbol_id, quantity, cost, realised)
-    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[])
-    ON CONFLICT (account_id, symbol_id) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost, realised = excluded.realised"""
+    INSERT INTO risk_position AS p (account_id, symbol_id, quantity, cost, realised, day)
+    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::date[])
+    ON CONFLICT (account_id, symbol_id) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost, realised = excluded.realised,
+        day = excluded.day,
+        opening_quantity = CASE WHEN p.day = excluded.day THEN p.opening_quantity ELSE p.quantity END,
+        opening_cost = CASE WHEN p.day = excluded.day THEN p.opening_cost ELSE p.cost END,
+        opening_realised = CASE WHEN p.day = excluded.day THEN p.opening_realised ELSE p.realised END"""
+
+EXPOSURES_SQL: Final = """
+    UPDATE risk_exposure e SET buying = e.buying + u.buying, spending = e.spending + u.spending, open_value = e.open_value + u.open_value,
+        traded = CASE WHEN u.traded = 0 OR e.day = u.day THEN e.traded ELSE 0 END + u.traded,
+        day = CASE WHEN u.traded = 0 THEN e.day ELSE u.day END
+    FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::date[])
+        AS u(account_id, symbol_id, buying, spending, open_value, traded, day)
+    WHERE e.account_id = u.account_id AND e.symbol_id = u.symbol_id"""
 
 LOCK_ACCOUNTS_SQL: Final = """
     SELECT a.id FROM institutions_account a JOIN risk_accountstate s ON s.account_id = a.id
@@ -371,7 +444,7 @@ DELETE_OPEN_SQL: Final = """
     WHERE p.symbol_id = u.symbol_id AND p.order_id = u.order_id"""
 
 UPDATE_AMENDS_SQL: Final = """
-    UPDATE orders_amend a SET status = u.status, code = u.code, extra_held = 0, decided_at = u.at
+    UPDATE orders_amend a SET status = u.status, code = u.code, extra_held = 0, extra_quantity = 0, extra_value = 0, decided_at = u.at
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::timestamptz[]) AS u(id, status, code, at) WHERE a.id = u.id"""
 
 UPSERT_LEVELS_SQL: Final = """
@@ -387,7 +460,8 @@ CHECKPOINT_SQL: Final = """
     UPDATE orders_checkpoint SET epoch = %s, sequence = %s, trade_number = %s, book_sequence = %s, status = %s, chain = %s,
         state_hash = %s, stamp_ms = %s, place_number = %s, conditions = coalesce(%s::jsonb, conditions),
         last_price = coalesce(%s::numeric, last_price),
-        last_traded_at = coalesce(%s::timestamptz, last_traded_at), settled_at = now()
+        last_traded_at = coalesce(%s::timestamptz, last_traded_at), settled_at = now(),
+        previous_close = CASE WHEN %s::date > last_traded_at::date THEN last_price ELSE previous_close END
     WHERE symbol_id = %s AND sequence = %s AND shard_id = %s"""
 
 FENCE_SQL: Final = f"""
@@ -565,7 +639,7 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
         rows += [_order_row(record, batch) for record in batch.touched.values()]
         ended += [(market.id, record.order_id) for record in batch.touched.values() if record.status in TERMINAL]
         amends += batch.amends
-    positions = _position_rows(batches)
+    positions, exposures = _position_rows(batches), _exposure_rows(batches)
     moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
     told = _account_news(batches)
     accounts = sorted({account_id for account_id, _ in moved} | told.keys())
@@ -584,6 +658,8 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
         run(UPDATE_STATE_SQL, columns(sorted(closed.items())), len(closed), "account counters")
     if positions:
         run(POSITIONS_SQL, columns(positions), len(positions), "positions")
+    if exposures:
+        run(EXPOSURES_SQL, columns(exposures), len(exposures), "exposures")
     if moved:
         deltas = [(*key, _text(posted.get(key, 0), scales[key[1]]), _text(held.get(key, 0), scales[key[1]])) for key in moved]
         balances = run(UPDATE_BALANCES_SQL, columns(deltas), len(deltas), "balances")
@@ -598,12 +674,25 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
 def _position_rows(batches: list[SymbolBatch]) -> list[tuple[Any, ...]]:
     rows = []
     for batch in batches:
-        market = batch.progress.market
+        market, day = batch.progress.market, moment_of(batch.stamp_ms).date().isoformat()
         for account_id in batch.moved:
             position = batch.progress.positions[account_id]
             rows.append((
                 account_id, market.id, market.quantity_text(position.lots), market.quote_text(position.cost),
-                market.quote_text(position.realised),
+                market.quote_text(position.realised), day,
+            ))  # fmt: skip
+    rows.sort()
+    return rows
+
+
+def _exposure_rows(batches: list[SymbolBatch]) -> list[tuple[Any, ...]]:
+    rows = []
+    for batch in batches:
+        market, day = batch.progress.market, moment_of(batch.stamp_ms).date().isoformat()
+        for account_id, change in batch.exposed.items():
+            rows.append((
+                account_id, market.id, market.quantity_text(change.lots), market.quote_text(change.spending),
+                market.quote_text(change.value), market.quote_text(change.traded), day,
             ))  # fmt: skip
     rows.sort()
     return rows
@@ -622,6 +711,7 @@ def _write_checkpoint(run: Run, batch: SymbolBatch, shard: int, epoch: int) -> N
         orjson.dumps(progress.conditions.stored()).decode() if progress.conditions_changed else None,
         progress.market.price_text(progress.last_ticks) if traded else None,
         moment_of(progress.last_traded_ms) if traded else None,
+        moment_of(progress.last_traded_ms).date() if traded else None,
         progress.market.id, batch.first_sequence - 1, shard,
     ], 1, f"checkpoint of {progress.market.name}")  # fmt: skip
     progress.conditions_changed = False

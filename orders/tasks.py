@@ -10,7 +10,7 @@ from django.db import connection
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
 from markets.units import market_by_id
-from orders import book_snapshots, candles, command_log, retention, schedule
+from orders import book_snapshots, candles, command_log, results, retention, schedule
 from orders.command_log import Verified
 from orders.reconcile import reconcile
 
@@ -44,6 +44,12 @@ def run_reconciliation() -> int:
     else:
         logger.error("reconciliation_broken", checks={c.name: c.breaks for c in report.checks if c.breaks}, **told)
     return report.broken
+
+
+@shared_task(name="orders.tasks.see_results")
+def see_results() -> int:
+    """Keep what accounts have won or lost today, for the limit DRAWDOWN. Returns how many were written. Harmless to repeat."""
+    return results.see_results()
 
 
 @shared_task(name="orders.tasks.purge_spent_nonces")

@@ -11,12 +11,14 @@ from django.http import HttpRequest
 from exchange_platform.back_office import show
 from exchange_platform.back_office.base import Reader
 from exchange_platform.back_office.listing import Column, Facts, Filters, Listed, Table, choices, newest, whole_number
-from exchange_platform.back_office.operations import Operation, ReasonForm, actor_of
+from exchange_platform.back_office.operations import Operation, ReasonForm
 from exchange_platform.back_office.panels import add_panel
+from institutions.asking import asked_for
 from institutions.back_office import account_link, audit_table, institution_link, offer_institutions, reach_of
 from institutions.models import Account
 from institutions.rights import Right
 from risk import services
+from risk.limit_changes import ChangeLimit
 from risk.models import AccountState, Limit, LimitKind
 from risk.queries import limits_of_account, subject_of, symbol_id_of, symbol_names
 
@@ -44,37 +46,30 @@ class LimitForm(ReasonForm):
 
 class SetLimit(Operation):
     name, title, right, form = "create", "Set a limit", Right.EDIT_LIMITS, LimitForm
-    question = "The strictest limit that applies wins. Intake reads it with its next batch; a limit for the same scope is replaced."
+    question = "Once a second person agrees, intake goes by it. The strictest limit that applies wins; one for the same scope is replaced."
 
     def prepare(self, request: HttpRequest, form: forms.Form, row: Any) -> None:
         offer_institutions(form)
 
     def run(self, request: HttpRequest, row: Any, asked: dict[str, Any]) -> str:
         institution, account, symbol = asked.pop("institution"), asked.pop("account"), asked.pop("symbol")
-        services.set_limit(
-            institution_id=services.institution_named(institution) if institution else None,
-            account_id=services.account_named(account) if account else None,
-            symbol_id=symbol_id_of(symbol) if symbol else None,
-            actor=actor_of(request),
-            **asked,
-        )
-        return "The limit holds from the next batch of orders on."
+        payload = {
+            "kind": asked["kind"],
+            "institution_id": services.institution_named(institution) if institution else None,
+            "account_id": services.account_named(account) if account else None,
+            "symbol_id": symbol_id_of(symbol) if symbol else None,
+            "value": f"{asked['value']:f}",
+        }
+        return asked_for(request, kind=ChangeLimit.kind, payload=payload, reason=asked["reason"])
 
 
 class RemoveLimit(Operation):
     name, title, right, is_dangerous = "remove", "Lift", Right.EDIT_LIMITS, True
-    question = "Orders are no longer checked against this bound; others that apply still hold."
+    question = "Once a second person agrees, orders are no longer checked against this bound; others that apply still hold."
 
     def run(self, request: HttpRequest, row: Limit, asked: dict[str, Any]) -> str:
-        services.remove_limit(
-            kind=row.kind,
-            institution_id=row.institution_id,
-            account_id=row.account_id,
-            symbol_id=row.symbol_id,
-            actor=actor_of(request),
-            reason=asked["reason"],
-        )
-        return "The limit is lifted."
+        scope = {"institution_id": row.institution_id, "account_id": row.account_id, "symbol_id": row.symbol_id}
+        return asked_for(request, kind=ChangeLimit.kind, payload={"kind": row.kind, **scope, "value": None}, reason=asked["reason"])
 
 
 def _scope(row: Limit) -> object:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.db import connection
 from django.db.models import QuerySet
 
-from exchange_platform.db import own
+from exchange_platform.db import own, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from institutions.models import Account, Institution
@@ -29,41 +29,69 @@ def set_limit(
     account_id: int | None = None,
     symbol_id: int | None = None,
 ) -> None:
-    """Set an upper bound for everybody (nobody named), or for the institution, account or symbol named. The strictest wins.
+    """`put_limit` in a transaction of its own, for a bound that is new: another value, or none, takes two people
+    (`risk.limit_changes`), and the database refuses it otherwise. Raises: InvalidLimit."""
+    with own():
+        put_limit(
+            kind=kind,
+            value=value,
+            actor=actor,
+            reason=reason,
+            institution_id=institution_id,
+            account_id=account_id,
+            symbol_id=symbol_id,
+        )
+
+
+def put_limit(
+    *,
+    kind: str,
+    value: Decimal,
+    actor: str,
+    reason: str,
+    institution_id: int | None = None,
+    account_id: int | None = None,
+    symbol_id: int | None = None,
+) -> None:
+    """Set a bound for everybody (nobody named), or for the institution, account or symbol named. The strictest wins.
 
     `value` counts what its kind says: ORDER_VALUE in the quote asset, the others orders. Zero lets nothing through.
-    Owns its transaction; two that set the same limit wait for each other. Audited. Raises: InvalidLimit.
+    Joins a transaction; two that set the same limit wait for each other. Audited. Raises: InvalidLimit.
     """
-    _check(kind, value, reason, institution_id=institution_id, account_id=account_id)
-    with own(), connection.cursor() as cursor:
-        before = _current(kind, institution_id, account_id, symbol_id)
+    require_transaction()
+    _check_reason(reason)
+    check_limit(kind, value, institution_id=institution_id, account_id=account_id)
+    before = _current(kind, institution_id, account_id, symbol_id)
+    with connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO risk_limit (kind, value, institution_id, account_id, symbol_id) VALUES (%s, %s, %s, %s, %s)
                ON CONFLICT (kind, institution_id, account_id, symbol_id) DO UPDATE SET value = excluded.value""",
             [kind, value, institution_id, account_id, symbol_id],
         )
-        audit.record(
-            actor=actor,
-            action="limit.set",
-            subject=limit_subject(kind, institution_id, account_id, symbol_id),
-            reason=reason,
-            before=None if before is None else {"value": f"{before:f}"},
-            after={"value": f"{value:f}"},
-        )
+    audit.record(
+        actor=actor,
+        action="limit.set",
+        subject=limit_subject(kind, institution_id, account_id, symbol_id),
+        reason=reason,
+        before=None if before is None else {"value": f"{before:f}"},
+        after={"value": f"{value:f}"},
+    )
 
 
-def remove_limit(
+def lift_limit(
     *, kind: str, actor: str, reason: str, institution_id: int | None = None, account_id: int | None = None, symbol_id: int | None = None
 ) -> None:
-    """Lift a bound; lifting one that is not there changes nothing. Owns its transaction. Audited. Raises: InvalidLimit."""
-    _check(kind, Decimal(0), reason)
-    with own():
-        before = _current(kind, institution_id, account_id, symbol_id)
-        if before is None:
-            return
-        _rows(kind, institution_id, account_id, symbol_id).delete()
-        subject = limit_subject(kind, institution_id, account_id, symbol_id)
-        audit.record(actor=actor, action="limit.remove", subject=subject, reason=reason, before={"value": f"{before:f}"})
+    """Lift a bound; lifting one that is not there changes nothing. Joins a transaction that has approved it. Audited.
+    Raises: InvalidLimit."""
+    require_transaction()
+    _check_reason(reason)
+    check_limit(kind, Decimal(0))
+    before = _current(kind, institution_id, account_id, symbol_id)
+    if before is None:
+        return
+    _rows(kind, institution_id, account_id, symbol_id).delete()
+    subject = limit_subject(kind, institution_id, account_id, symbol_id)
+    audit.record(actor=actor, action="limit.remove", subject=subject, reason=reason, before={"value": f"{before:f}"})
 
 
 def _rows(kind: str, institution_id: int | None, account_id: int | None, symbol_id: int | None) -> "QuerySet[Limit]":
@@ -76,17 +104,21 @@ def _current(kind: str, institution_id: int | None, account_id: int | None, symb
     return found.values_list("value", flat=True).first()
 
 
-def _check(kind: str, value: Decimal, reason: str, *, institution_id: int | None = None, account_id: int | None = None) -> None:
+def check_limit(kind: str, value: Decimal, *, institution_id: int | None = None, account_id: int | None = None) -> None:
+    """Raises: InvalidLimit."""
     if kind not in LimitKind.values:
         raise InvalidLimit(f"There is no limit {kind}; there are {', '.join(LimitKind.values)}.", field="kind")
     if not value.is_finite() or not 0 <= value < LIMIT_BELOW:
         raise InvalidLimit(f"A limit is a number from 0 to below {LIMIT_BELOW:f}, not {value}.", field="value")
-    if not reason.strip():
-        raise InvalidLimit("Say why: the reason is kept in the audit trail.", field="reason")
     if institution_id is not None and not Institution.objects.filter(pk=institution_id).exists():
         raise InvalidLimit("There is no such institution.", field="institution")
     if account_id is not None and not Account.objects.filter(pk=account_id).exists():
         raise InvalidLimit("There is no such account.", field="account")
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise InvalidLimit("Say why: the reason is kept in the audit trail.", field="reason")
 
 
 def institution_named(code: str) -> int:

@@ -212,6 +212,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(STACK_HOME / "celery" / "beat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "run-reconciliation": {"task": "orders.tasks.run_reconciliation", "schedule": 300.0},
+    "see-results": {"task": "orders.tasks.see_results", "schedule": 60.0, "options": {"expires": 60}},
     "purge-receipts": {"task": "notifications.tasks.purge_receipts", "schedule": 3600.0},
     "purge-spent-nonces": {"task": "orders.tasks.purge_spent_nonces", "schedule": 30.0},
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},

@@ -14,7 +14,6 @@ from markets.models import Symbol
 from notifications.models import DeadLetter, Outbox
 from orders.models import Checkpoint
 from risk.models import Position
-from risk.services import set_limit
 from tests import factories
 from tests.factories import (
     AccountFactory,
@@ -27,6 +26,7 @@ from tests.factories import (
     order_row,
     trade_row,
 )
+from tests.support.approvals import set_limit
 
 STAFF = ("superuser", "compliance", "operator")
 BOUND = ("institution_admin", "trader", "quant")

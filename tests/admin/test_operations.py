@@ -255,12 +255,15 @@ def test_limits_are_set_for_a_scope_by_name_and_lifted(floor: Floor) -> None:
     asked = {"kind": "OPEN_ORDERS", "value": "1", "account": floor.trader.account.name, "reason": "small"}
     assert "no symbol NO/SUCH" in text_of(floor.do("superuser", "risk_limit", None, "create", **asked, symbol="NO/SUCH"))
     assert floor.do("superuser", "risk_limit", None, "create", **asked).status_code == 302
+    assert not Limit.objects.filter(account_id=floor.trader.id).exists(), "one person is not enough"
+    assert decide(floor, "compliance", latest_request().pk).status_code == 302
     limit = Limit.objects.get(account_id=floor.trader.id)
     refused = floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10", limited=True)
     assert code_of(refused) == "RISK_OPEN_ORDERS"
     assert floor.do("superuser", "risk_limit", limit.pk, "remove", reason="grown").status_code == 302
+    assert decide(floor, "compliance", latest_request().pk).status_code == 302
     assert not Limit.objects.filter(pk=limit.pk).exists()
-    assert _audited("limit.remove").reason == "grown"
+    assert _audited("limit.remove").reason.startswith("grown (request ")
 
 
 def test_a_busy_system_is_told_and_nothing_has_happened(floor: Floor) -> None:

@@ -15,10 +15,10 @@ from orders import batch_reads
 from orders.batch_writes import BatchWrites
 from orders.intake import Intake, Job
 from orders.requests import AmendOrder, CancelOrder, Outcome, Placed, Submission
-from risk.services import set_limit
 from tests.concurrency.test_one_order_per_client_id import put_all
-from tests.factories import fund
+from tests.factories import AssetFactory, fund
 from tests.matching_worker.exchange import Exchange, accepted, code_of, order
+from tests.support.approvals import set_limit
 
 Intakes = Callable[[int], list[Intake]]
 
@@ -255,3 +255,48 @@ def test_a_cancel_that_races_with_a_fill_ends_the_order_once(exchange: Exchange,
         "SELECT order_id FROM orders_transition WHERE to_status IN ('FILLED', 'CANCELLED') GROUP BY order_id HAVING count(*) > 1"
     )
     assert again == []
+
+
+def exposed(exchange: Exchange) -> Decimal:
+    return exchange.row("SELECT coalesce(sum(open_value + traded), 0) FROM risk_exposure")[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("without_lock")
+def test_without_the_lock_two_orders_pass_a_limit_that_has_room_for_one(
+    exchange: Exchange, intakes: Intakes, decided_together: list[int]
+) -> None:
+    set_limit(kind="DAILY_NOTIONAL", value=Decimal(150), actor="tests", reason="room for one order of 100")
+    outcomes = spend_twice(exchange, intakes, limited=True, funds=1000)
+    assert decided_together[:2] == [1, 1], "both saw an account that had nothing open"
+    assert [isinstance(outcome, Placed) and outcome.refusal is None for outcome in outcomes] == [True, True]
+    assert exposed(exchange) == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code"), [("DAILY_NOTIONAL", "2300", "RISK_DAILY_NOTIONAL"), ("MAX_POSITION", "23", "RISK_MAX_POSITION")]
+)
+def test_a_hundred_orders_at_once_never_pass_a_limit(exchange: Exchange, intakes: Intakes, kind: str, value: str, code: str) -> None:
+    """Through eight intakes, while the worker settles: what moves from open to traded is never counted twice, nor not at all."""
+    symbol = exchange.symbol(base=AssetFactory(code="BTC"))
+    buyer, seller = exchange.trader((symbol.quote, 100_000)), exchange.trader((symbol.base, 1000))
+    set_limit(kind="ORDERS_PER_SECOND", value=Decimal(1000), actor="tests", reason="not the one that is looked at")
+    set_limit(kind=kind, value=Decimal(value), actor="tests", reason="to see whether it holds")
+    exchange.placed(seller, symbol, "SELL", "11", "100")
+    exchange.settle()
+    stop = threading.Event()
+
+    def settle() -> None:
+        while not stop.is_set():
+            exchange.settle()
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=settle)
+    thread.start()
+    try:
+        outcomes = put_all(intakes(8), [Submission((order(buyer, symbol, "BUY", "1", "100", limited=True),)) for _ in range(100)])
+    finally:
+        stop.set()
+        thread.join()
+    assert Counter(code_of(o) if isinstance(o, Placed) and o.refusal else "taken" for o in outcomes) == {"taken": 23, code: 77}
+    exchange.settle()
+    assert exchange.row("SELECT buying, open_value, traded FROM risk_exposure WHERE account_id = %s", buyer.id) == (12, 1200, 1100)

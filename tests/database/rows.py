@@ -239,6 +239,9 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "overdue_at": NOW,
     },
     "risk_limit": {"kind": "ORDER_VALUE", "value": 1},
+    "risk_exposure": {"symbol_id": MARKET, "buying": 1, "spending": 1, "open_value": 1, "traded": 1},
+    "risk_dayresult": {"day": NOW.date(), "opening": 0, "latest": 0, "peak": 0, "high": 0, "equity": 1, "seen_at": NOW},
+    "risk_symbolrule": {"rule": "BLOCKED", "symbol_id": MARKET},
 }
 
 

@@ -17,6 +17,8 @@ MONEY: dict[str, dict[str, Any]] = {
     "markets_symbol": {"id": 999, "name": "ANOTHER/ONE"},
     "risk_limit": {"symbol_id": MARKET},
     "risk_position": {"account_id": ALICE},
+    "risk_exposure": {"account_id": ALICE},
+    "risk_dayresult": {"account_id": ALICE, "opening": -7, "latest": -7, "peak": -7, "high": 7},
 }
 STOP = {"order_type": "STOP_LIMIT", "stop_price": 90, "trigger_source": "LAST"}
 # Amounts that may be zero, and those that may be below zero (fees: a rebate; rates of fees).
@@ -33,16 +35,19 @@ ZERO_ALLOWED: dict[str, set[str]] = {
         "taker_fee_rate",
     },
     "orders_trade": {"maker_fee", "taker_fee"},
-    "orders_amend": {"extra_held"},
+    "orders_amend": {"extra_held", "extra_quantity", "extra_value"},
     "markets_symbol": {"min_notional", "maker_fee", "taker_fee", "static_band", "dynamic_band", "market_protection", "min_price"},
     "risk_limit": {"value"},
-    "risk_position": {"quantity", "cost", "realised"},
+    "risk_position": {"quantity", "cost", "realised", "opening_quantity", "opening_cost", "opening_realised"},
+    "risk_exposure": {"buying", "spending", "open_value", "traded"},
+    "risk_dayresult": {"opening", "latest", "peak", "high", "equity"},
 }
 NEGATIVE_ALLOWED = {
     "orders_order": {"fee", "maker_fee_rate", "taker_fee_rate"},
     "orders_trade": {"maker_fee", "taker_fee"},
     "markets_symbol": {"maker_fee", "taker_fee"},
-    "risk_position": {"quantity", "realised"},
+    "risk_position": {"quantity", "realised", "opening_quantity", "opening_realised"},
+    "risk_dayresult": {"opening", "latest", "peak", "high"},
 }
 
 COLUMNS = [
@@ -53,12 +58,14 @@ COLUMNS = [
         "orders_order": """quantity quote_quantity price protection_price stop_price filled_quantity filled_quote prevented_quantity fee
             held maker_fee_rate taker_fee_rate trigger_price""",
         "orders_trade": "price quantity maker_fee taker_fee",
-        "orders_amend": "price quantity extra_held",
+        "orders_amend": "price quantity extra_held extra_quantity extra_value",
         "orders_booklevel": "price quantity",
         "markets_symbol": """tick_size lot_size min_quantity max_quantity min_price max_price min_notional static_band dynamic_band
             market_protection reference_price maker_fee taker_fee""",
         "risk_limit": "value",
-        "risk_position": "quantity cost realised",
+        "risk_position": "quantity cost realised opening_quantity opening_cost opening_realised",
+        "risk_exposure": "buying spending open_value traded",
+        "risk_dayresult": "opening latest peak high equity",
     }.items()
     for name in names.split()
 ]

@@ -29,6 +29,8 @@ KEPT = {
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
     "orders_symbolmove": ("id",),
+    "risk_dayresult": ("account_id", "day"),
+    "risk_exposure": ("account_id", "symbol_id"),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
 }
@@ -37,8 +39,9 @@ KEPT = {
 @pytest.fixture
 def kept(ground: Connection) -> Connection:
     insert(ground, "wallet_balance", account_id=ALICE, asset_id=USD, posted=5)
-    insert(ground, "risk_position", account_id=ALICE)
     insert(ground, "institutions_changerequest")
+    for table in ("risk_position", "risk_exposure", "risk_dayresult"):
+        insert(ground, table, account_id=ALICE)
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")

@@ -43,6 +43,8 @@ SEEN = {
     "orders_transition": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_switch": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
     "risk_position": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
+    "risk_exposure": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
+    "risk_dayresult": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
     "orders_trade": (ORDER.format("id"), {NORTH: {"9", "7"}, SOUTH: {"9", "8"}}),
 }
 
@@ -64,7 +66,8 @@ def two_tenants(ground: Connection) -> Connection:
     insert(ground, "institutions_changerequest", institution_id=SOUTH, subject="account:bob")
     for account, number in ((ALICE, 1), (BOB, 2)):
         ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [account])
-        insert(ground, "risk_position", account_id=account)
+        for table in ("risk_position", "risk_exposure", "risk_dayresult"):
+            insert(ground, table, account_id=account)
         insert(ground, "orders_switch", account_id=account)
         insert(ground, "orders_order", id=order_id(number), account_id=account)
         insert(ground, "orders_openorder", order_id=order_id(number), account_id=account)

@@ -76,6 +76,7 @@ class Exchange:
     def __post_init__(self) -> None:
         units.forget()
         self.intake = Intake(connect=lambda: self.connect(), clock_ns=self.clock)
+        self.intake.marks.keep_s = 0  # a price counts from the next order on, not a second later
         self._open: list[psycopg.Connection[Any]] = []
         self.worker: Worker | None = None
 

@@ -18,7 +18,7 @@ from matching.core.conditions import Conditions
 from matching.core.messages import BUY, FOK, GTC, GTX, IOC, MARKET, SELL
 from matching.engine import SymbolEngine
 from orders import commands
-from orders.acceptance import OpenOrderView, extra_lot_ticks
+from orders.amends import OpenOrderView, extra_lot_ticks
 from orders.settlement import OrderRecord, SymbolBatch, SymbolProgress
 
 ACCOUNTS = (1, 2, 3, 4)

@@ -1,5 +1,6 @@
 """A small exchange in rows: two customers, eight orders of every kind of state, two trades, all figures worked out by hand."""
 
+from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
@@ -11,6 +12,7 @@ from tests.database.rows import (
     BTC,
     FEES,
     MARKET,
+    NOW,
     OUTSIDE,
     USD,
     Connection,
@@ -49,8 +51,22 @@ def write(connection: Connection) -> None:
     insert(
         connection,
         "risk_position",
-        {"account_id": ALICE, "quantity": "1.623", "cost": "161.07", "realised": 0},
-        {"account_id": BOB, "quantity": "-1.623", "cost": "161.07", "realised": 0},
+        {"account_id": ALICE, "quantity": "1.623", "cost": "161.07", "realised": 0, "day": NOW.date()},
+        {"account_id": BOB, "quantity": "-1.623", "cost": "161.07", "realised": 0, "day": NOW.date()},
+    )
+    traded = {"day": NOW.date(), "traded": "161.07"}
+    insert(
+        connection,
+        "risk_exposure",
+        {"account_id": ALICE, "buying": "0.877", "spending": 50, "open_value": "138.93", **traded},
+        {"account_id": BOB, "buying": 0, "spending": 0, "open_value": 65, **traded},
+    )
+    insert(
+        connection,
+        "risk_dayresult",
+        {"account_id": ALICE, "day": NOW.date() - timedelta(days=29), "peak": 7, "high": 7},
+        {"account_id": ALICE, "day": NOW.date(), "peak": 5, "high": 7},
+        {"account_id": ALICE, "day": NOW.date() + timedelta(days=1), "peak": 4, "high": 5},
     )
     _engine(connection)
 
@@ -149,7 +165,7 @@ def _orders(connection: Connection) -> None:
                 for number, account in enumerate((BOB, ALICE, ALICE, BOB, BOB, ALICE, ALICE, BOB), start=1)
             ),
         )
-    insert(connection, "orders_amend", id=AMEND, order_id=order_id(3), price=101, extra_held=10)
+    insert(connection, "orders_amend", id=AMEND, order_id=order_id(3), price=101, extra_held=10, extra_value=10)
     insert(connection, "orders_inbox", commands=2)
 
 

@@ -14,7 +14,6 @@ from exchange_platform.db import connect_direct
 from institutions.services import freeze_account, freeze_institution
 from orders.refusals import IdempotencyConflict, NotFound, NotTaken, OrderNotOpen, ReplayedSignature, UnknownSymbol
 from orders.requests import AmendOrder, AmendTaken, CancelOrder, CancelTaken, Nonce, Placed, PlaceOrder, Principal, Submission
-from risk.services import set_limit
 from tests.factories import api_key
 from tests.matching_worker.exchange import (
     Exchange,
@@ -28,6 +27,7 @@ from tests.matching_worker.exchange import (
     open_exchange,
     order,
 )
+from tests.support.approvals import set_limit
 
 RULES: dict[str, Any] = {
     "min_quantity": Decimal("0.01"), "max_quantity": Decimal(50), "min_price": Decimal(1), "max_price": Decimal(500),

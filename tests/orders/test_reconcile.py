@@ -25,6 +25,7 @@ from tests.database.rows import (
     BTC,
     FEES,
     MARKET,
+    NOW,
     OUTSIDE,
     USD,
     Connection,
@@ -58,6 +59,10 @@ def trade(identifier: Any) -> str:
 
 def position(account_id: int) -> str:
     return f"risk_position account_id={account_id} symbol_id={MARKET}"
+
+
+def exposure(account_id: int) -> str:
+    return f"risk_exposure account_id={account_id} symbol_id={MARKET}"
 
 
 def leg(identifier: Any, number: int) -> str:
@@ -145,7 +150,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     (
         "an open order has no price to hold at",
         f"UPDATE orders_order SET price = NULL WHERE id = '{order_id(3)}'",
-        {"order-holds": {order(3)}, "book-levels": {level("BUY", "90"), level("BUY", "")}},
+        {"order-holds": {order(3)}, "book-levels": {level("BUY", "90"), level("BUY", "")}, "exposures": {exposure(ALICE)}},
     ),
     (
         "a market buy holds more than it may spend",
@@ -168,13 +173,14 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
             "trade-transfers": {leg(SECOND_TRADE, number) for number in range(4)},
             "trade-numbers": {CHECKPOINT},
             "positions": {position(ALICE), position(BOB)},
+            "exposures": {exposure(ALICE), exposure(BOB)},
         },
     ),
     ("a filled order has something left", f"UPDATE orders_order SET quantity = 1.6 WHERE id = '{order_id(2)}'", {"whole": {order(2)}}),
     (
         "an open order has nothing left",
         f"UPDATE orders_order SET prevented_quantity = 0.2 WHERE id = '{order_id(8)}'",
-        {"whole": {order(8)}, "order-holds": {order(8)}, "book-levels": {level("SELL", "100")}},
+        {"whole": {order(8)}, "order-holds": {order(8)}, "book-levels": {level("SELL", "100")}, "exposures": {exposure(BOB)}},
     ),
     (
         "a rejected order has done something",
@@ -188,6 +194,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
             "parties": {trade(FIRST_TRADE)},
             "trade-transfers": {leg(FIRST_TRADE, number) for number in range(3)},
             "positions": {position(ALICE), position(OUTSIDE)},
+            "exposures": {exposure(ALICE), exposure(OUTSIDE)},
         },
     ),
     (
@@ -427,6 +434,48 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
         f"DELETE FROM risk_position WHERE account_id = {ALICE}",
         {"positions": {position(ALICE)}},
     ),
+    (
+        "a position began its day with more than was bought before",
+        f"UPDATE risk_position SET opening_quantity = 1 WHERE account_id = {ALICE}",
+        {"openings": {position(ALICE)}},
+    ),
+    (
+        "a position was traded on another day",
+        f"UPDATE risk_position SET day = day - 1 WHERE account_id = {BOB}",
+        {"openings": {position(BOB)}},
+    ),
+    (
+        "more is open to buy than orders have left",
+        f"UPDATE risk_exposure SET buying = 1 WHERE account_id = {ALICE}",
+        {"exposures": {exposure(ALICE)}},
+    ),
+    ("more may be spent than orders hold", "UPDATE risk_exposure SET spending = 51 WHERE spending > 0", {"exposures": {exposure(ALICE)}}),
+    (
+        "less is open than offered",
+        f"UPDATE risk_exposure SET open_value = 64.99 WHERE account_id = {BOB}",
+        {"exposures": {exposure(BOB)}},
+    ),
+    (
+        "less was traded than there are trades",
+        f"UPDATE risk_exposure SET traded = 150 WHERE account_id = {BOB}",
+        {"exposures": {exposure(BOB)}},
+    ),
+    (
+        "what was traded is another day's",
+        f"UPDATE risk_exposure SET day = day - 1 WHERE account_id = {BOB}",
+        {"exposures": {exposure(BOB)}},
+    ),
+    ("an exposure is gone", f"DELETE FROM risk_exposure WHERE account_id = {ALICE}", {"exposures": {exposure(ALICE)}}),
+    (
+        "an amend is counted with what it does not add",
+        "UPDATE orders_amend SET extra_value = 11, extra_quantity = 0.1",
+        {"exposures": {exposure(ALICE)}},
+    ),
+    (
+        "a peak is forgotten",
+        "UPDATE risk_dayresult SET high = peak WHERE peak = 5",
+        {"highs": {f"risk_dayresult account_id={ALICE} day={NOW.date()}"}},
+    ),
 ]
 
 
@@ -506,6 +555,7 @@ def test_an_order_held_at_its_protection_price_agrees(exchange: Connection) -> N
         exchange.execute(
             "UPDATE orders_order SET quantity = 0.4, quote_quantity = NULL, protection_price = 125 WHERE id = %s", [order_id(7)]
         )
+        exchange.execute("UPDATE risk_exposure SET buying = buying + 0.4, spending = 0 WHERE account_id = %s", [ALICE])
     assert reconcile(connection=exchange).is_clean
 
 

@@ -1,19 +1,23 @@
 from decimal import Decimal
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from institutions.models import AuditEntry
 from risk.models import Limit
-from risk.services import InvalidLimit, remove_limit, set_limit
+from risk.services import InvalidLimit, lift_limit, put_limit, set_limit
 from tests.factories import AccountFactory
+from tests.support import approvals
 
 pytestmark = pytest.mark.django_db
 
 
 def test_a_limit_is_set_then_changed_and_both_are_audited():
     account = AccountFactory()
-    for value in ("5", "7"):
-        set_limit(kind="OPEN_ORDERS", value=Decimal(value), account_id=account.pk, actor="olga", reason="too busy")
+    set_limit(kind="OPEN_ORDERS", value=Decimal(5), account_id=account.pk, actor="olga", reason="too busy")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        set_limit(kind="OPEN_ORDERS", value=Decimal(7), account_id=account.pk, actor="olga", reason="alone")
+    approvals.set_limit(kind="OPEN_ORDERS", value=Decimal(7), account_id=account.pk)
 
     assert list(Limit.objects.filter(account=account).values_list("kind", "value")) == [("OPEN_ORDERS", 7)]
     first, second = AuditEntry.objects.filter(action="limit.set").order_by("pk")
@@ -22,7 +26,7 @@ def test_a_limit_is_set_then_changed_and_both_are_audited():
 
 
 def test_the_platforms_own_limit_stays_one():
-    set_limit(kind="OPEN_ORDERS", value=Decimal(100), actor="olga", reason="test")
+    approvals.set_limit(kind="OPEN_ORDERS", value=Decimal(100))
     found = Limit.objects.filter(kind="OPEN_ORDERS", account=None, institution=None, symbol_id=None)
     assert [row.value for row in found] == [100]
 
@@ -30,8 +34,10 @@ def test_the_platforms_own_limit_stays_one():
 def test_a_limit_is_lifted_once():
     account = AccountFactory()
     set_limit(kind="OPEN_ORDERS", value=Decimal(5), account_id=account.pk, actor="olga", reason="test")
-    for _ in range(2):
-        remove_limit(kind="OPEN_ORDERS", account_id=account.pk, actor="olga", reason="calm again")
+    scope = {"institution_id": None, "account_id": account.pk, "symbol_id": None}
+    approvals.lift_limit(kind="OPEN_ORDERS", **scope)
+    with pytest.raises(InvalidLimit):
+        approvals.lift_limit(kind="OPEN_ORDERS", **scope)
 
     assert not Limit.objects.filter(account=account).exists()
     assert Limit.objects.filter(kind="OPEN_ORDERS").exists()
@@ -54,3 +60,15 @@ def test_a_limit_that_cannot_be_is_refused_by_its_field(change, field):
     with pytest.raises(InvalidLimit) as refused:
         set_limit(**{"kind": "OPEN_ORDERS", "value": Decimal(5), "actor": "olga", "reason": "test", **change})
     assert refused.value.field == field
+
+
+def test_a_limit_joins_its_callers_transaction_and_goes_with_it():
+    account = AccountFactory()
+    asked = {"kind": "OPEN_ORDERS", "account_id": account.pk, "actor": "olga", "reason": "test"}
+    with transaction.atomic():
+        put_limit(value=Decimal(5), **asked)
+        assert Limit.objects.filter(account=account).exists()
+        lift_limit(**asked)
+        assert not Limit.objects.filter(account=account).exists()
+        transaction.set_rollback(True)
+    assert not AuditEntry.objects.filter(action__startswith="limit.").exists()

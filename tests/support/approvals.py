@@ -1,6 +1,7 @@
 """What takes two people, done by two people."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from institutions import requests
@@ -8,6 +9,8 @@ from institutions.models import ChangeRequest, User
 from institutions.requests import NotPending
 from institutions.services import create_user
 from orders.controls import SecondPersonNeeded, set_symbol_status
+from risk import services
+from risk.models import Limit
 
 PASSWORD = "correct horse battery staple"
 
@@ -46,3 +49,17 @@ def change_status(*, symbol: str, status: str, actor: str = "olga", reason: str 
         return set_symbol_status(symbol=symbol, status=status, actor=actor, reason=reason, request_id=request_id)
     except SecondPersonNeeded:
         return str(two_people("symbol.resume", {"symbol": symbol, "status": status}, reason=reason)["status"])
+
+
+def set_limit(*, kind: str, value: Decimal, actor: str = "olga", reason: str = "a test", **scope: int | None) -> None:
+    """As `risk.services.set_limit`; where there is a limit already, with a second person."""
+    where = {name: scope.get(name) for name in ("institution_id", "account_id", "symbol_id")}
+    row = Limit.objects.filter(kind=kind, **where).first()
+    if row is None or not reason.strip():
+        services.set_limit(kind=kind, value=value, actor=actor, reason=reason, **where)
+    elif row.value != value:
+        two_people("limit.change", {"kind": kind, **where, "value": f"{value:f}"}, reason=reason)
+
+
+def lift_limit(*, kind: str, reason: str = "a test", **scope: int | None) -> None:
+    two_people("limit.change", {"kind": kind, **scope, "value": None}, reason=reason)

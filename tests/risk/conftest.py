@@ -9,10 +9,9 @@ import pytest
 
 from markets.models import Asset, Symbol
 from orders.requests import Outcome
-from risk.models import Limit
 from tests.factories import AssetFactory
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange, order
-from tests.support.approvals import set_limit
+from tests.support.approvals import no_limits, set_limit
 
 DAY_NS = 86_400 * 10**9
 
@@ -85,7 +84,7 @@ def limit(kind: str, value: str, **scope: int) -> None:
 @pytest.fixture
 def floor(fresh_database: str) -> Iterator[Floor]:
     with open_exchange() as exchange:
-        Limit.objects.all().delete()
+        no_limits()
         usdt, btc, test = (AssetFactory(code=code, scale=8) for code in ("USDT", "BTC", "TEST"))
         free = {"maker_fee": Decimal(0), "taker_fee": Decimal(0)}
         yield Floor(exchange, usdt, btc, test, exchange.symbol(btc, usdt, **free), exchange.symbol(test, usdt, **free))

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from markets.models import Asset
 from orders.requests import AmendOrder, CancelOrder, Placed, PlaceOrder, Request
-from risk.models import Limit
 from tests.factories import AssetFactory
 from tests.matching_worker.exchange import Exchange, Trader, open_exchange, order
 from tests.money import assert_money_conserved
 from tests.risk.conftest import DAY_NS, limit
+from tests.support.approvals import no_limits
 
 POSITION, NOTIONAL = Decimal(8), Decimal(3000)
 
@@ -36,7 +36,7 @@ STEP = st.one_of(
 @pytest.fixture
 def exchange(fresh_database: str) -> Iterator[Exchange]:
     with open_exchange() as made:
-        Limit.objects.all().delete()
+        no_limits()
         limit("MAX_POSITION", str(POSITION))
         limit("DAILY_NOTIONAL", str(NOTIONAL))
         yield made

@@ -13,6 +13,7 @@ from risk.scores import set_score
 from risk.symbol_rules import remove_symbol_rule, set_symbol_rule
 from tests.matching_worker.exchange import order
 from tests.risk.conftest import DAY_NS, Floor, answer, limit
+from tests.support.approvals import no_limits
 
 TODAY = time.time_ns() // DAY_NS
 
@@ -276,7 +277,6 @@ def worn(floor: Floor) -> Floor:
 def test_each_limit_binds_by_every_scope_the_strictest_wins_and_keys_without_limits_pass(worn: Floor) -> None:
     ann, symbol = worn.ann.account, worn.test_usdt
     scopes = [{}, {"institution_id": ann.institution_id}, {"account_id": ann.pk}, {"symbol_id": symbol.pk}]
-    from risk.models import Limit
 
     for kind, strict, code in LIMITED:
         for scope in scopes:
@@ -293,7 +293,7 @@ def test_each_limit_binds_by_every_scope_the_strictest_wins_and_keys_without_lim
             if "account_id" in scope and kind != "MIN_BALANCE":
                 assert answer(worn.exchange.take(order(stranger, symbol, "BUY", "1", "90", limited=True))[0]) == "taken"
             worn.cancel_all()
-        Limit.objects.all().delete()
+        no_limits()
         assert worn.ask("BUY", "1", "90") == "taken", f"{kind} is lifted"
         worn.exchange.settle()
         worn.cancel_all()

@@ -16,7 +16,7 @@ def test_a_limit_is_set_then_changed_and_both_are_audited():
     account = AccountFactory()
     set_limit(kind="OPEN_ORDERS", value=Decimal(5), account_id=account.pk, actor="olga", reason="too busy")
     with pytest.raises(IntegrityError), transaction.atomic():
-        set_limit(kind="OPEN_ORDERS", value=Decimal(7), account_id=account.pk, actor="olga", reason="alone")
+        put_limit(kind="OPEN_ORDERS", value=Decimal(7), account_id=account.pk, actor="olga", reason="alone")
     approvals.set_limit(kind="OPEN_ORDERS", value=Decimal(7), account_id=account.pk)
 
     assert list(Limit.objects.filter(account=account).values_list("kind", "value")) == [("OPEN_ORDERS", 7)]
@@ -68,7 +68,8 @@ def test_a_limit_joins_its_callers_transaction_and_goes_with_it():
     with transaction.atomic():
         put_limit(value=Decimal(5), **asked)
         assert Limit.objects.filter(account=account).exists()
-        lift_limit(**asked)
-        assert not Limit.objects.filter(account=account).exists()
+        with pytest.raises(IntegrityError), transaction.atomic():
+            lift_limit(**asked)
         transaction.set_rollback(True)
+    assert not Limit.objects.filter(account=account).exists()
     assert not AuditEntry.objects.filter(action__startswith="limit.").exists()

@@ -1,5 +1,7 @@
-"""What pre-trade limits cost: intake batches of 50 through one connection, by keys without limits and by keys with every kind of limit on
-every scope, in turn. Processor time of this process and of its PostgreSQL session, per order; and the pure checks alone.
+"""What pre-trade limits cost: intake batches of 50 through one connection, by keys without limits and by keys with them, in turn. Processor
+time of this process and of its PostgreSQL session, per order; and the pure checks alone.
+
+First every kind is set for everybody, then each of them also for every institution, account and symbol.
 """
 
 import os
@@ -26,14 +28,14 @@ LIMITS_SQL = """
     INSERT INTO risk_limit (kind, value, institution_id, account_id, symbol_id)
     SELECT kind, value, institution_id, account_id, symbol_id FROM unnest(%s::text[], %s::numeric[]) AS k(kind, value)
     CROSS JOIN (SELECT NULL::bigint AS institution_id, NULL::bigint AS account_id, NULL::int AS symbol_id
-                UNION ALL SELECT id, NULL, NULL FROM institutions_institution
-                UNION ALL SELECT NULL, id, NULL FROM institutions_account WHERE kind = 'CUSTOMER'
-                UNION ALL SELECT NULL, NULL, id FROM markets_symbol) AS scope
+                UNION ALL SELECT id, NULL, NULL FROM institutions_institution WHERE %s
+                UNION ALL SELECT NULL, id, NULL FROM institutions_account WHERE kind = 'CUSTOMER' AND %s
+                UNION ALL SELECT NULL, NULL, id FROM markets_symbol WHERE %s) AS scope
     ON CONFLICT (kind, institution_id, account_id, symbol_id) DO UPDATE SET value = excluded.value"""
 
 
 def run(emit: Emit) -> None:
-    """Emit µs per order with limits and without, their difference, and the checks alone."""
+    """Emit µs per order with limits and without, the difference, and the checks alone."""
     with running_stack() as stack:
         os.environ.update(
             DJANGO_SETTINGS_MODULE="exchange_platform.settings.test", DATABASE_URL=stack.file["database_url"], STACK_HOME=str(stack.home)
@@ -41,14 +43,15 @@ def run(emit: Emit) -> None:
         import django
 
         django.setup()
-        _set_prices_and_limits(stack)
-        costs = _intake(stack)
-    pure = _checks()
-    about = {"batch": SIZE, "rounds": ROUNDS, "limits": len(_kinds()), "machine": machine(None)}
-    for name, (own, server) in costs.items():
-        emit(f"intake_{name}", round(own + server, 1), "µs/order", intake=round(own, 1), postgresql=round(server, 1), **about)
-    emit("limits", round(sum(costs["limited"]) - sum(costs["unlimited"]), 1), "µs/order", **about)
-    emit("checks", round(pure, 2), "µs/order", **about)
+        about: dict[str, Any] = {"batch": SIZE, "rounds": ROUNDS, "kinds": len(_kinds())}
+        for name, every_scope in (("everybody", False), ("every_scope", True)):
+            _set_prices_and_limits(stack, every_scope=every_scope)
+            costs = _intake(stack, name)
+            for keys, (own, server) in costs.items():
+                emit(f"{name}_{keys}", round(own + server, 1), "µs/order", intake=round(own, 1), postgresql=round(server, 1), **about)
+            difference = sum(costs["limited"]) - sum(costs["unlimited"])
+            emit(f"{name}_difference", round(difference, 1), "µs/order", **about, machine=machine(None))
+    emit("checks", round(_checks(), 2), "µs/order", **about)
 
 
 def _kinds() -> list[str]:
@@ -57,15 +60,15 @@ def _kinds() -> list[str]:
     return [str(kind) for kind in LimitKind.values]
 
 
-def _set_prices_and_limits(stack: Stack) -> None:
+def _set_prices_and_limits(stack: Stack, *, every_scope: bool) -> None:
     with stack.database() as connection:
         kinds = _kinds()
-        connection.execute(LIMITS_SQL, [kinds, [LOOSE.get(kind, 999_999_999) for kind in kinds]])
+        connection.execute(LIMITS_SQL, [kinds, [LOOSE.get(kind, 999_999_999) for kind in kinds], *[every_scope] * 3])
         connection.execute("UPDATE markets_symbol SET reference_price = 100")
 
 
-def _intake(stack: Stack) -> dict[str, tuple[float, float]]:
-    """Own and server's µs per order, by name: the median round."""
+def _intake(stack: Stack, name: str) -> dict[str, tuple[float, float]]:
+    """Own and the server's µs per order, by kind of key: the mean of all rounds."""
     from exchange_platform.db import ENGINE_OPTIONS
     from orders.batch import IntakeBatch
     from orders.batch_reads import KeptMarks
@@ -84,7 +87,7 @@ def _intake(stack: Stack) -> dict[str, tuple[float, float]]:
                 number, (account_id, institution_id) = next(numbers), accounts[place % len(accounts)]
                 requests.append(PlaceOrder(
                     principal=Principal("key:bench", institution_id, account_id, unlimited), account_id=account_id,
-                    symbol=SYMBOLS[number % len(SYMBOLS)], client_order_id=f"bench-{number}", side="BUY", order_type="LIMIT",
+                    symbol=SYMBOLS[number % len(SYMBOLS)], client_order_id=f"{name}-{number}", side="BUY", order_type="LIMIT",
                     time_in_force="GTC", quantity=Decimal(1), price=Decimal(91 + number % 3),
                 ))  # fmt: skip
             work = IntakeBatch(connection, [Submission((request,)) for request in requests], now_ns=time.time_ns(), marks=marks)
@@ -96,12 +99,12 @@ def _intake(stack: Stack) -> dict[str, tuple[float, float]]:
 
         found: dict[str, list[tuple[float, float]]] = {"unlimited": [], "limited": []}
         for turn in range(WARM_ROUNDS + ROUNDS):
-            for name, rounds in found.items():
-                used = _cpu(lambda name=name: batch(name == "unlimited"), server)  # type: ignore[misc]
+            for keys, rounds in found.items():
+                used = _cpu(lambda keys=keys: batch(keys == "unlimited"), server)  # type: ignore[misc]
                 if turn >= WARM_ROUNDS:
                     rounds.append(used)
             stack.wait_until_settled()
-    return {name: (_per_order(rounds, 0), _per_order(rounds, 1)) for name, rounds in found.items()}
+    return {keys: (_per_order(rounds, 0), _per_order(rounds, 1)) for keys, rounds in found.items()}
 
 
 def _cpu(call: Callable[[], None], server: psutil.Process) -> tuple[float, float]:

@@ -24,7 +24,6 @@ from risk import (
 from risk.models import AccountState, DayResult, Limit, LimitKind
 from risk.queries import limits_of_account, subject_of, symbol_id_of, symbol_names
 
-
 RESULTS_SHOWN = 31
 
 
@@ -35,8 +34,8 @@ class LimitFilters(Filters):
 
 
 UNITS = (
-    "ORDER_VALUE in the quote asset; orders for what counts orders; MAX_POSITION in BTC; DAILY_NOTIONAL, DAILY_LOSS and MIN_BALANCE in USDT; "
-    "DRAWDOWN in percent; MAX_SCORE from 0 to 1."
+    "ORDER_VALUE in the quote asset; orders for what counts orders; MAX_POSITION in BTC; "
+    "DAILY_NOTIONAL, DAILY_LOSS and MIN_BALANCE in USDT; DRAWDOWN in percent; MAX_SCORE from 0 to 1."
 )
 
 

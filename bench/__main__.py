@@ -16,6 +16,7 @@ MODULES = (
     "outbox",
     "recovery",
     "metrics",
+    "limits",
     "shards",
     "peers",
 )  # those with `run(emit)`; add yours here

@@ -71,7 +71,7 @@ BALANCES_SQL: Final = "SELECT account_id, asset_id, posted, held FROM wallet_bal
 
 LIMITS_SQL: Final = """
     SELECT kind, institution_id, account_id, symbol_id, value FROM risk_limit
-    WHERE account_id IS NULL OR account_id = ANY(%s::bigint[])"""
+    WHERE (account_id IS NULL OR account_id = ANY(%s::bigint[])) AND (symbol_id IS NULL OR symbol_id = ANY(%s::int[]))"""
 
 SYMBOL_RULES_SQL: Final = """
     SELECT rule, institution_id, account_id, symbol_id FROM risk_symbolrule WHERE account_id IS NULL OR account_id = ANY(%s::bigint[])"""
@@ -214,9 +214,8 @@ class BatchReads:
             accounts = run(ACCOUNTS_SQL, [ids])
             balances = run(BALANCES_SQL, [ids])
             feeds = run(READ_FEEDS_SQL, [ids])
-            limits = run(LIMITS_SQL, [ids])
-            rules = run(SYMBOL_RULES_SQL, [ids])
-            exposures, highs = (run(EXPOSURES_SQL, [ids]), run(HIGHS_SQL, [ids])) if limited else (None, None)
+            limits = run(LIMITS_SQL, [ids, symbol_ids]) if limited else ()
+            rules, exposures, highs = [run(sql, [ids]) for sql in (SYMBOL_RULES_SQL, EXPOSURES_SQL, HIGHS_SQL)] if limited else ((), (), ())
             marks = run(MARKS_SQL, []) if limited and not self._marks.is_fresh(self._now_s) else None
             keys = run(KEYS_SQL, [array(r.account_id for r in places), text_array(r.client_order_id for r in places)]) if places else None
             symbols = run(SYMBOLS_SQL, [FRESH_S, symbol_ids])
@@ -236,7 +235,7 @@ class BatchReads:
         self._take_rules(symbols)
         if marks is not None:
             self._marks.marks, self._marks.read_at_s = Marks(Mark(*row) for row in marks), self._now_s
-        self._take_exposures(exposures or (), highs or ())
+        self._take_exposures(exposures, highs)
         self.limits = Limits(
             (LimitRow(*row) for row in limits),
             rules=(RuleRow(*row) for row in rules),

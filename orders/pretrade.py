@@ -1,7 +1,7 @@
 """The limits of `risk.checks`, put to an order or an amend: the strictest that applies refuses it, by its code. No database, no clock."""
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from exchange_platform.db import EXACT
 from orders.batch_views import AccountView, SymbolRules, amount_of
@@ -10,8 +10,7 @@ from risk import checks
 from risk.checks import Breach, Buy, Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """What an order, or an amend of one, adds: lots that a BUY may buy, ticks × lots, units of quote that a buy by amount may spend, units
     of the asset it pays with. `price_ticks`: its own price, for a symbol that has none."""
 

@@ -1,6 +1,7 @@
 """Pages of limits. An institution sees those that are its own and those for everybody."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -17,16 +18,27 @@ from institutions.asking import asked_for
 from institutions.back_office import account_link, audit_table, institution_link, offer_institutions, reach_of
 from institutions.models import Account
 from institutions.rights import Right
-from risk import services
+from risk import (
+    rules_admin,  # noqa: F401  Django looks for pages in `admin` alone
+    services,
+)
 from risk.limit_changes import ChangeLimit
-from risk.models import AccountState, Limit, LimitKind
+from risk.models import AccountState, DayResult, Limit, LimitKind
 from risk.queries import limits_of_account, subject_of, symbol_id_of, symbol_names
+
+RESULTS_SHOWN = 31
 
 
 class LimitFilters(Filters):
     institution = forms.ChoiceField(required=False)
     account = forms.CharField(required=False)
     kind = forms.ChoiceField(required=False, choices=choices(LimitKind.values))
+
+
+UNITS = (
+    "ORDER_VALUE in the quote asset; orders for what counts orders; MAX_POSITION in BTC; "
+    "DAILY_NOTIONAL, DAILY_LOSS and MIN_BALANCE in USDT; DRAWDOWN in percent; MAX_SCORE from 0 to 1."
+)
 
 
 class LimitForm(ReasonForm):
@@ -36,7 +48,7 @@ class LimitForm(ReasonForm):
         max_digits=38,
         decimal_places=18,
         widget=forms.TextInput,
-        help_text="ORDER_VALUE in the quote asset, the others orders.",
+        help_text=UNITS,
     )
     account = forms.CharField(required=False, max_length=60, help_text="Its whole name; empty: any account.")
     symbol = forms.CharField(required=False, max_length=25, help_text="BASE/QUOTE; empty: any symbol.")
@@ -78,7 +90,12 @@ def _scope(row: Limit) -> object:
 
 
 def _value(row: Limit) -> str:
-    text = f"{row.value:f}"
+    return plain(row.value)
+
+
+def plain(value: Decimal) -> str:
+    """All of its decimals that are not zero."""
+    text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -140,7 +157,9 @@ class LimitAdmin(Reader):
 def limits_panel(request: HttpRequest, account: Account) -> Table:
     """What bounds the account, the strictest of each kind first, and where its counters stand."""
     state = AccountState.objects.filter(pk=account.pk).first()
-    counters = {} if state is None else {"OPEN_ORDERS": state.open_orders, "DAILY_ORDERS": state.day_orders}
+    counters: dict[str, object] = {}
+    if state is not None:
+        counters = {"OPEN_ORDERS": state.open_orders, "DAILY_ORDERS": state.day_orders, "MAX_SCORE": state.score}
     rows = [
         [limit.kind, _value(limit), counters.get(limit.kind, show.NOTHING), _owner(limit), symbol_names().get(limit.symbol_id or 0, "any")]
         for limit in limits_of_account(account)
@@ -160,4 +179,20 @@ def _owner(limit: Limit) -> str:
     return "its institution" if limit.institution_id else "everybody"
 
 
+def results_panel(request: HttpRequest, account: Account) -> Table:
+    """What the account won or lost by trading on its last days, in USDT, and the peak its drawdown is measured from."""
+    rows = [
+        [row.day.isoformat(), plain(row.opening), plain(row.latest), plain(row.peak), plain(row.high), plain(row.equity)]
+        for row in DayResult.objects.filter(account_id=account.pk).order_by("-day")[:RESULTS_SHOWN]
+    ]
+    return Table(
+        "Results in USDT",
+        ["Day (UTC)", "At midnight", "Latest", "Peak", "Peak of 30 days", "Equity"],
+        rows,
+        "The account has not traded yet.",
+        numeric=frozenset({1, 2, 3, 4, 5}),
+    )
+
+
 add_panel("institutions.account", limits_panel)
+add_panel("institutions.account", results_panel)

@@ -7,7 +7,8 @@ The strictest limit of platform, institution, account and symbol wins.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from itertools import product
+from typing import Final, NamedTuple
 
 from exchange_platform.db import EXACT
 from risk.exposures import Standing
@@ -29,8 +30,7 @@ BLOCKED: Final = "BLOCKED"
 ALLOWED: Final = "ALLOWED"
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRow:
+class LimitRow(NamedTuple):
     """A limit as stored; None means any."""
 
     kind: str
@@ -40,8 +40,7 @@ class LimitRow:
     value: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRow:
+class RuleRow(NamedTuple):
     """A symbol that may be traded or not, as stored; None means everybody."""
 
     rule: str
@@ -91,18 +90,16 @@ class AccountRisk:
         self.minute_orders += 1
 
 
-def strictest(rows: Iterable[LimitRow], kind: str, institution_id: int, account_id: int, symbol_id: int) -> Decimal | None:
-    """The strictest limit of this kind that applies: the lowest, of a lower bound the highest; None when there is none."""
+Scope = tuple[int | None, int | None, int | None]  # institution, account, symbol
+
+
+def strictest(values: Mapping[Scope, Decimal], kind: str, institution_id: int, account_id: int, symbol_id: int) -> Decimal | None:
+    """The strictest of this kind's limits that applies: the lowest, of a lower bound the highest; None when there is none."""
     found: Decimal | None = None
-    choose = max if kind in LOWER_BOUNDS else min
-    for row in rows:
-        if (
-            row.kind == kind
-            and row.institution_id in (None, institution_id)
-            and row.account_id in (None, account_id)
-            and row.symbol_id in (None, symbol_id)
-        ):
-            found = row.value if found is None else choose(found, row.value)
+    for scope in product((None, institution_id), (None, account_id), (None, symbol_id)):
+        value = values.get(scope)
+        if value is not None and (found is None or (value > found if kind in LOWER_BOUNDS else value < found)):
+            found = value
     return found
 
 
@@ -110,7 +107,12 @@ class Limits:
     """The limits of one intake batch, resolved once per account, symbol and kind. `today`: days since 1970."""
 
     def __init__(self, rows: Iterable[LimitRow], *, rules: Iterable[RuleRow] = (), marks: Marks | None = None, today: int = 0) -> None:
-        self._rows = tuple(rows)
+        self._values: dict[str, dict[Scope, Decimal]] = {}
+        self._per_symbol: set[str] = set()  # kinds that are limited differently on some symbol
+        for row in rows:
+            self._values.setdefault(row.kind, {})[(row.institution_id, row.account_id, row.symbol_id)] = row.value
+            if row.symbol_id is not None:
+                self._per_symbol.add(row.kind)
         self._rules = tuple(rules)
         self.marks = marks or Marks()
         self.today = today
@@ -118,9 +120,10 @@ class Limits:
         self._may_trade: dict[tuple[int, int], bool] = {}
 
     def of(self, kind: str, account: AccountRisk, symbol_id: int) -> Decimal | None:
-        key = (kind, account.account_id, symbol_id)
+        key = (kind, account.account_id, symbol_id if kind in self._per_symbol else 0)
         if key not in self._found:
-            self._found[key] = strictest(self._rows, kind, account.institution_id, account.account_id, symbol_id)
+            values = self._values.get(kind)
+            self._found[key] = strictest(values, kind, account.institution_id, account.account_id, symbol_id) if values else None
         return self._found[key]
 
     def may_trade(self, account: AccountRisk, symbol_id: int) -> bool:
@@ -211,8 +214,7 @@ def check_score(limits: Limits, account: AccountRisk, symbol_id: int) -> Breach 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Buy:
+class Buy(NamedTuple):
     """What a buy would add: `quantity` in base, or `amount` in quote for one by amount. `price`: the symbol's, else the order's own."""
 
     symbol_id: int

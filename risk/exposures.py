@@ -55,13 +55,16 @@ class Results(NamedTuple):
 
 @dataclass(slots=True)
 class Standing:
-    """All exposures of an account, by symbol, and the highest result it was seen with (`risk.models.DayResult.high`)."""
+    """All exposures of an account, by symbol, and the highest result it was seen with (`risk.models.DayResult.high`). One batch, one set of
+    marks: sums are reckoned once, and from then on go with what the batch adds."""
 
     exposures: dict[int, Exposure] = field(default_factory=dict)
     high: Decimal | None = None
     balances: list[tuple[int, Decimal]] = field(default_factory=list)  # (asset, posted)
     _notional: Decimal | None = None
+    _marks: Marks | None = None  # by which `_notional` was reckoned
     _results: Results | None = None
+    _equity: Decimal | None = None
 
     def on(self, symbol_id: int) -> Exposure:
         found = self.exposures.get(symbol_id)
@@ -77,7 +80,7 @@ class Standing:
                 value = EXACT.add(exposure.open_value, exposure.traded) if exposure.day == today else exposure.open_value
                 if value:
                     total = EXACT.add(total, EXACT.multiply(value, _quote_worth(marks, symbol_id)))
-            self._notional = total
+            self._notional, self._marks = total, marks
         return self._notional
 
     def count(self, symbol_id: int, *, buying: Decimal, spending: Decimal, value: Decimal) -> None:
@@ -86,7 +89,8 @@ class Standing:
         exposure.buying = EXACT.add(exposure.buying, buying)
         exposure.spending = EXACT.add(exposure.spending, spending)
         exposure.open_value = EXACT.add(exposure.open_value, value)
-        self._notional = None
+        if self._notional is not None and self._marks is not None:
+            self._notional = EXACT.add(self._notional, EXACT.multiply(value, _quote_worth(self._marks, symbol_id)))
 
     def results(self, marks: Marks, today: int) -> Results:
         if self._results is None:
@@ -104,11 +108,13 @@ class Standing:
 
     def equity(self, marks: Marks) -> Decimal:
         """What the balances are worth in USDT."""
-        total = ZERO
-        for asset_id, posted in self.balances:
-            if posted:
-                total = EXACT.add(total, EXACT.multiply(posted, marks.worth(asset_id)))
-        return total
+        if self._equity is None:
+            total = ZERO
+            for asset_id, posted in self.balances:
+                if posted:
+                    total = EXACT.add(total, EXACT.multiply(posted, marks.worth(asset_id)))
+            self._equity = total
+        return self._equity
 
 
 def _quote_worth(marks: Marks, symbol_id: int) -> Decimal:

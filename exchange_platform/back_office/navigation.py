@@ -32,7 +32,13 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
             ("Transfers", "sync_alt", "wallet_transfers", "back_office", "The double-entry ledger, trades and movements"),
         ],
     ),
-    ("Risk", [("Limits", "speed", "risk_limit_changelist", "back_office", "Upper bounds by institution, account and symbol")]),
+    (
+        "Risk",
+        [
+            ("Limits", "speed", "risk_limit_changelist", "back_office", "Bounds by institution, account and symbol"),
+            ("Symbol rules", "rule", "risk_symbolrule_changelist", "back_office", "Which symbols somebody may trade, or may not"),
+        ],
+    ),
     (
         "Clients",
         [

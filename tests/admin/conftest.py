@@ -14,6 +14,7 @@ from markets.models import Symbol
 from notifications.models import DeadLetter, Outbox
 from orders.models import Checkpoint
 from risk.models import Position
+from risk.symbol_rules import set_symbol_rule
 from tests import factories
 from tests.factories import (
     AccountFactory,
@@ -70,6 +71,8 @@ def office(module_database: str) -> Office:
     UserFactory(username="beta-boss", role="institution_admin", institution=beta)
     set_limit(kind="OPEN_ORDERS", value=Decimal("5"), actor="tests", reason="a test")
     set_limit(kind="DAILY_ORDERS", value=Decimal("77"), institution_id=beta.pk, actor="tests", reason="a test")
+    set_symbol_rule(rule="ALLOWED", symbol_id=symbol.pk, institution_id=alpha.pk, actor="tests", reason="a test")
+    set_symbol_rule(rule="BLOCKED", symbol_id=symbol.pk, institution_id=beta.pk, actor="tests", reason="a test")
     Outbox.objects.create(topic="book", stream="BASE/QUOTE", events=1, payload=b"x")
     DeadLetter.objects.create(
         topic="book", stream="gone", events=1, payload=b"x", created_at=alpha.created_at, attempts=10, error="no route"

@@ -81,6 +81,7 @@ LISTS: list[tuple[str, Callable[[Office], str], Callable[[Office], str]]] = [
     ("orders_positions", lambda o: o.mine.name, lambda o: o.theirs.name),
     ("wallet_transfers", lambda o: str(o.trade), lambda o: str(o.their_trade)),
     ("risk_limit_changelist", lambda o: "OPEN_ORDERS</a>", lambda o: ">77<"),
+    ("risk_symbolrule_changelist", lambda o: "ALLOWED</a>", lambda o: "BLOCKED</a>"),
 ]
 
 

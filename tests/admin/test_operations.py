@@ -13,7 +13,7 @@ from exchange_platform.db import connect_direct
 from institutions.models import Account, ApiKey, AuditEntry, ChangeRequest, Institution, User
 from institutions.queries import find_api_key
 from markets.models import Symbol
-from risk.models import Limit
+from risk.models import Limit, SymbolRule
 from tests.admin.conftest import text_of
 from tests.factories import PASSWORD, UserFactory, api_key, house
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange
@@ -264,6 +264,17 @@ def test_limits_are_set_for_a_scope_by_name_and_lifted(floor: Floor) -> None:
     assert decide(floor, "compliance", latest_request().pk).status_code == 302
     assert not Limit.objects.filter(pk=limit.pk).exists()
     assert _audited("limit.remove").reason.startswith("grown (request ")
+
+
+def test_symbols_are_blocked_and_freed(floor: Floor) -> None:
+    asked = {"rule": "BLOCKED", "account": floor.trader.account.name, "reason": "sanctions"}
+    assert "no symbol NO/SUCH" in text_of(floor.do("superuser", "risk_symbolrule", None, "create", **asked, symbol="NO/SUCH"))
+    assert floor.do("superuser", "risk_symbolrule", None, "create", **asked, symbol=floor.symbol.name).status_code == 302
+    rule = SymbolRule.objects.get(account_id=floor.trader.id)
+    assert code_of(floor.exchange.place(floor.trader, floor.symbol, "BUY", "1", "10", limited=True)) == "RISK_SYMBOL_BLOCKED"
+    assert floor.do("superuser", "risk_symbolrule", rule.pk, "remove", reason="cleared").status_code == 302
+    assert not SymbolRule.objects.filter(pk=rule.pk).exists()
+    assert (_audited("symbol_rule.remove").reason, _audited("symbol_rule.remove").before) == ("cleared", {"rule": "BLOCKED"})
 
 
 def test_a_busy_system_is_told_and_nothing_has_happened(floor: Floor) -> None:

@@ -280,7 +280,8 @@ def test_a_hundred_orders_at_once_never_pass_a_limit(exchange: Exchange, intakes
     symbol = exchange.symbol(base=AssetFactory(code="BTC"))
     buyer, seller = exchange.trader((symbol.quote, 100_000)), exchange.trader((symbol.base, 1000))
     set_limit(kind="ORDERS_PER_SECOND", value=Decimal(1000), actor="tests", reason="not the one that is looked at")
-    set_limit(kind=kind, value=Decimal(value), actor="tests", reason="to see whether it holds")
+    for one, bound in {"MAX_POSITION": "10000", kind: value}.items():
+        set_limit(kind=one, value=Decimal(bound), actor="tests", reason="to see whether it holds")
     exchange.placed(seller, symbol, "SELL", "11", "100")
     exchange.settle()
     stop = threading.Event()

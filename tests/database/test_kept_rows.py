@@ -29,6 +29,7 @@ KEPT = {
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
     "orders_symbolmove": ("id",),
+    "risk_alert": ("id",),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
 }
@@ -43,6 +44,8 @@ def kept(ground: Connection) -> Connection:
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")
     insert(ground, "orders_symbolmove")
+    insert(ground, "risk_alert")
+    insert(ground, "risk_alerthistory")
     return ground
 
 

@@ -25,7 +25,8 @@ TITLE_LENGTH: Final = 300
 # Two that raise the same wait here for each other; the second finds it there.
 INSERT_SQL: Final = """
     INSERT INTO risk_alert (kind, severity, title, dedupe_key, institution_id, symbol_id, score, details, due_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp() + make_interval(secs => %s)) ON CONFLICT (dedupe_key) DO NOTHING RETURNING id"""
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, statement_timestamp() + make_interval(secs => %s))
+    ON CONFLICT (dedupe_key) DO NOTHING RETURNING id"""
 
 ACCOUNTS_SQL: Final = "INSERT INTO risk_alertaccount (account_id, alert_id) SELECT DISTINCT u.id, %s FROM unnest(%s::bigint[]) AS u (id)"
 

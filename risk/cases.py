@@ -22,7 +22,7 @@ CHANGE_SQL: Final = """
     UPDATE risk_alert SET number = number + 1, state = %(state)s, assignee_id = %(assignee)s,
         closed_at = CASE WHEN %(state)s = 'CLOSED' THEN statement_timestamp() END,
         close_reason = CASE WHEN %(state)s = 'CLOSED' THEN %(reason)s ELSE '' END,
-        due_at = CASE WHEN %(due_after_s)s::int IS NULL THEN due_at ELSE statement_timestamp() + make_interval(secs => %(due_after_s)s::int) END
+        due_at = coalesce(statement_timestamp() + make_interval(secs => %(due_after_s)s::int), due_at)
     WHERE id = %(id)s RETURNING number"""
 
 

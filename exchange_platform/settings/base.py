@@ -24,6 +24,9 @@ INTERNAL_NETWORKS: list[str] = env.names("INTERNAL_NETWORKS", PRIVATE_NETWORKS)
 HISTORY_KEPT_MONTHS: int = env.whole_number("HISTORY_KEPT_MONTHS", 60)
 COMMAND_LOG_KEPT_DAYS: int = env.whole_number("COMMAND_LOG_KEPT_DAYS", 90)
 
+# A break in customers' funds stops trading of what it touches (orders.breaks); resuming needs two people.
+RECONCILE_HALTS: bool = env.flag("RECONCILE_HALTS", True)
+
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",
     "exchange_platform.back_office.apps.BackOfficeConfig",

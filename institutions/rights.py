@@ -34,7 +34,15 @@ RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.SUPERUSER: frozenset(Right),
     Role.COMPLIANCE: _READ | {Right.CHECK_CHANGES, Right.WORK_ALERTS},
     Role.OPERATOR: _READ
-    | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS, Right.CHECK_CHANGES, Right.KILL_SWITCH, Right.SETTLE_BREAKS},
+    | {
+        Right.SYMBOL_STATUS,
+        Right.CANCEL_ALL,
+        Right.FREEZE,
+        Right.DEAD_LETTERS,
+        Right.CHECK_CHANGES,
+        Right.KILL_SWITCH,
+        Right.SETTLE_BREAKS,
+    },
     Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),

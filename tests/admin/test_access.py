@@ -140,7 +140,7 @@ def test_every_role_has_its_line_in_the_table_of_rights(office: Office) -> None:
     assert may(office.users["operator"], Right.CANCEL_ALL)
     assert not may(office.users["compliance"], Right.CANCEL_ALL)
     changing = set(Right) - {Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUDIT}
-    assert RIGHTS["compliance"] & changing == {Right.WORK_ALERTS}
+    assert RIGHTS["compliance"] & changing == {Right.WORK_ALERTS, Right.CHECK_CHANGES}
 
 
 def test_flags_of_the_framework_grant_nothing(office: Office) -> None:

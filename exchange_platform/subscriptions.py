@@ -19,6 +19,7 @@ RENDERERS: Final = {
 REACTIONS: Final = {
     "trades": (("orders.tasks.update_market_data", 0.25),),
     "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
+    "halts": (("orders.tasks.raise_halt_alerts", 1.0),),  # of symbols by themselves
 }
 
 # Who says what a symbol's engine was after a command, as bytes from which a replay can begin: (connection, symbol, sequence).

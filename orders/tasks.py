@@ -10,7 +10,7 @@ from django.db import connection
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
 from markets.units import market_by_id
-from orders import book_snapshots, breaks, candles, command_log, retention, schedule
+from orders import book_snapshots, breaks, candles, command_log, halts, retention, schedule
 from orders.command_log import Verified
 
 logger = structlog.get_logger(__name__)
@@ -81,6 +81,13 @@ def open_auctions() -> int:
     for symbol in opened:
         logger.info("opening_auction", symbol=symbol)
     return len(opened)
+
+
+@shared_task(name="orders.tasks.raise_halt_alerts")
+def raise_halt_alerts(symbol_id: str = "") -> int:
+    """Raise alerts for symbols that halted by themselves (`orders.halts`). Called when news of such a halt went out, with its symbol, and by
+    a sweep; looks at all of them either way. Returns how many it raised. Harmless to repeat."""
+    return halts.raise_alerts()
 
 
 @shared_task(name="orders.tasks.update_market_data")

@@ -16,6 +16,7 @@ from exchange_platform.back_office.panels import add_panel
 from institutions.back_office import account_link, audit_table, institution_link, offer_institutions, reach_of
 from institutions.models import Account
 from institutions.rights import Right
+from risk import alert_admin as alert_admin  # registers its pages
 from risk import services
 from risk.models import AccountState, Limit, LimitKind
 from risk.queries import limits_of_account, subject_of, symbol_id_of, symbol_names

@@ -220,6 +220,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
     "open-auctions": {"task": "orders.tasks.open_auctions", "schedule": 3.0, "options": {"expires": 3}},
+    "raise-halt-alerts": {"task": "orders.tasks.raise_halt_alerts", "schedule": 15.0, "options": {"expires": 15}},
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "expire-requests": {"task": "institutions.tasks.expire_requests", "schedule": 60.0, "options": {"expires": 60}},
     "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},

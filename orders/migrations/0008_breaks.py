@@ -20,9 +20,13 @@ CREATE TRIGGER stays_over BEFORE UPDATE ON orders_break FOR EACH ROW
     EXECUTE FUNCTION orders_break_over();
 CREATE TRIGGER begins_open BEFORE INSERT ON orders_break FOR EACH ROW WHEN (NEW.state <> 'OPEN' OR NEW.gone_at IS NOT NULL)
     EXECUTE FUNCTION orders_break_over();
+
+-- Halts that nobody commanded: each has an alert (orders.halts).
+CREATE INDEX symbolstatus_automatic_halt ON orders_symbolstatus (at) WHERE status = 'HALTED' AND cause <> 'COMMAND';
 """
 
 REVERSE = """
+DROP INDEX symbolstatus_automatic_halt;
 DROP TRIGGER begins_open ON orders_break;
 DROP TRIGGER stays_over ON orders_break;
 DROP FUNCTION orders_break_over();

@@ -12,7 +12,7 @@ from institutions.rights import RIGHTS, Right, may
 from tests.admin.conftest import Office, text_of
 from tests.factories import PASSWORD
 
-PLATFORM_ONLY = ("audit", "outbox", "deadletter", "checkpoint", "archivedpartition", "shard")
+PLATFORM_ONLY = ("audit", "outbox", "deadletter", "checkpoint", "archivedpartition", "shard", "risk_alert", "orders_break", "platform")
 PAGES = [entry[2] for _, entries in GROUPS for entry in entries]
 
 

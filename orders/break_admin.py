@@ -108,8 +108,8 @@ class BreakAdmin(Reader):
 
     def facts(self, request: HttpRequest, row: Break) -> Sequence[Facts]:
         account = accounts_by_id([] if row.account_id is None else [row.account_id]).get(row.account_id or 0)
-        asset = Asset.objects.filter(pk=row.asset_id).first()
-        symbol = Symbol.objects.filter(pk=row.symbol_id).first()
+        asset = None if row.asset_id is None else Asset.objects.filter(pk=row.asset_id).first()
+        symbol = None if row.symbol_id is None else Symbol.objects.filter(pk=row.symbol_id).first()
         what = [
             ("What", row.sentence),
             ("Check", row.check_name),

@@ -8,14 +8,15 @@ from typing import Final
 
 # Table → its triggers, without those of partitions, which follow their parents.
 GUARDED: Final[dict[str, str]] = {
-    "institutions_account": "account_house account_identity account_state refuse_delete refuse_renumber refuse_truncate",
-    "institutions_apikey": "apikey_account",
+    "institutions_account": "account_house account_identity account_state account_unfreeze refuse_delete refuse_renumber refuse_truncate",
+    "institutions_apikey": "apikey_account apikey_scopes",
     "institutions_auditentry": "append_only append_only_truncate",
-    "institutions_institution": "institution_house",
-    "institutions_platform": "refuse_delete refuse_renumber refuse_truncate",
+    "institutions_changerequest": "refuse_delete refuse_renumber refuse_truncate request_check",
+    "institutions_institution": "institution_house institution_unfreeze",
+    "institutions_platform": "platform_unfreeze refuse_delete refuse_renumber refuse_truncate",
     "markets_asset": "asset_scale refuse_delete refuse_renumber refuse_truncate",
     "markets_marketfeed": "marketfeed_never_back refuse_delete refuse_renumber refuse_truncate",
-    "markets_symbol": "refuse_delete refuse_renumber refuse_truncate symbol_fees symbol_grid",
+    "markets_symbol": "refuse_delete refuse_renumber refuse_truncate symbol_fees symbol_fees_approved symbol_grid",
     "notifications_consumerposition": "position_kept position_never_back position_no_truncate",
     "notifications_deadletter": "dead_letter_settled_once refuse_delete refuse_renumber refuse_truncate",
     "notifications_feed": "feed_never_back refuse_delete refuse_renumber refuse_truncate",

@@ -1,7 +1,7 @@
 """The buttons of the kill switch, and the page of the platform that carries the one for everything."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -21,6 +21,13 @@ from orders.operations import live_table
 WAIT_S = 3.0  # for the workers, before it is told what is still live
 
 
+class Whom(TypedDict):
+    """By name or code; both null: everybody."""
+
+    account: str | None
+    institution: str | None
+
+
 class Kill(Operation):
     """Of whatever `scope` makes of the row."""
 
@@ -30,7 +37,7 @@ class Kill(Operation):
         "end, with the reason KILL_SWITCH. Trading again takes a second person."
     )
 
-    def scope(self, row: Any) -> dict[str, str | None]:
+    def scope(self, row: Any) -> Whom:
         raise NotImplementedError
 
     def effect(self, request: HttpRequest, row: Any) -> Sequence[Facts | Table]:
@@ -48,7 +55,7 @@ class KillAccount(Kill):
     def is_offered(self, row: Account) -> bool:
         return row.kind == AccountKind.CUSTOMER
 
-    def scope(self, row: Account) -> dict[str, str | None]:
+    def scope(self, row: Account) -> Whom:
         return {"account": row.name, "institution": None}
 
 
@@ -56,14 +63,14 @@ class KillInstitution(Kill):
     def is_offered(self, row: Institution) -> bool:
         return not row.is_house
 
-    def scope(self, row: Institution) -> dict[str, str | None]:
+    def scope(self, row: Institution) -> Whom:
         return {"account": None, "institution": row.code}
 
 
 class KillEverything(Kill):
     title = "Kill switch for everything"
 
-    def scope(self, row: Platform) -> dict[str, str | None]:
+    def scope(self, row: Platform) -> Whom:
         return {"account": None, "institution": None}
 
 

@@ -85,8 +85,8 @@ def open_auctions() -> int:
 
 @shared_task(name="orders.tasks.raise_halt_alerts")
 def raise_halt_alerts(symbol_id: str = "") -> int:
-    """Raise alerts for symbols that halted by themselves (`orders.halts`). Called when news of such a halt went out, with its symbol, and by
-    a sweep; looks at all of them either way. Returns how many it raised. Harmless to repeat."""
+    """Raise alerts for symbols that halted by themselves (`orders.halts`). Called when news of such a halt went out, with its symbol, and
+    by a sweep; looks at all of them either way. Returns how many it raised. Harmless to repeat."""
     return halts.raise_alerts()
 
 

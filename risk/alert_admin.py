@@ -213,10 +213,17 @@ class AlertAdmin(Reader):
         accounts = accounts_by_id(row.accounts.values_list("account_id", flat=True)[:MANY])
         notes = [[show.moment(note.at), note.author, note.text] for note in row.notes.order_by("pk")]
         history = [
-            [h.number, show.moment(h.at), h.change.lower(), show.badge(h.state), h.assignee.username if h.assignee else show.NOTHING, h.actor,
-             h.reason or show.NOTHING]
-            for h in row.history.select_related("assignee").order_by("number")
-        ]  # fmt: skip
+            [
+                step.number,
+                show.moment(step.at),
+                step.change.lower(),
+                show.badge(step.state),
+                show.NOTHING if step.assignee is None else step.assignee.username,
+                step.actor,
+                step.reason or show.NOTHING,
+            ]
+            for step in row.history.select_related("assignee").order_by("number")
+        ]
         return [
             Table(
                 "Evidence",

@@ -131,7 +131,7 @@ def _locked(alert_id: int) -> Alert:
 
 
 def _worker(user_id: int | None) -> User:
-    user = User.objects.filter(pk=user_id).first()
+    user = None if user_id is None else User.objects.filter(pk=user_id).first()
     if user is None or not may(user, Right.WORK_ALERTS):
         raise NotForThem("Only people who work on alerts can have one.", field="assignee")
     return user

@@ -142,7 +142,7 @@ def test_a_page_begins_where_the_last_one_ended(desk: Desk, monkeypatch: pytest.
 
 
 def test_breaks_are_found_owned_and_resolved(desk: Desk) -> None:
-    change = "UPDATE wallet_balance SET held = held + %s WHERE account_id = %s"
+    change = "UPDATE wallet_balance SET held = held + %s WHERE account_id = %s AND posted > 0"
     with psycopg.connect(desk.url) as connection:
         connection.execute(change, [5, desk.trader.id])
     assert desk.do("compliance", "orders_break", None, "reconcile").status_code == 403

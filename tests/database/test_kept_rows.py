@@ -28,6 +28,7 @@ KEPT = {
     "markets_symbol": ("id",),
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
+    "orders_break": ("id", "asset_id"),
     "orders_symbolmove": ("id",),
     "risk_alert": ("id",),
     "risk_position": ("account_id", "symbol_id"),
@@ -44,6 +45,7 @@ def kept(ground: Connection) -> Connection:
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")
     insert(ground, "orders_symbolmove")
+    insert(ground, "orders_break")
     insert(ground, "risk_alert")
     insert(ground, "risk_alerthistory")
     return ground

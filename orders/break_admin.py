@@ -123,6 +123,7 @@ class BreakAdmin(Reader):
         ]
         life = [
             ("State", show.badge(row.state)),
+            ("At the last run", show.badge(SEEN if row.gone_at is None else GONE)),
             ("First seen (UTC)", show.moment(row.first_seen_at)),
             ("Last seen (UTC)", show.moment(row.last_seen_at)),
             ("Not seen since (UTC)", show.moment(row.gone_at)),

@@ -12,12 +12,14 @@ RENDERERS: Final = {
     "account": "orders.feeds.account_words",
     "market": "orders.feeds.market_words",
     "market_data": "orders.candles.market_data_words",
+    "alert": "risk.alert_news.alert_words",
 }
 
 # topic of a reaction → tasks, each with the least seconds between two calls for one key
 REACTIONS: Final = {
     "trades": (("orders.tasks.update_market_data", 0.25),),
     "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
+    "halts": (("orders.tasks.raise_halt_alerts", 1.0),),  # of symbols by themselves
 }
 
 # Who says what a symbol's engine was after a command, as bytes from which a replay can begin: (connection, symbol, sequence).
@@ -31,10 +33,11 @@ SINKS: Final = {
 }
 
 # Where brokers carry the events of a channel: topic of Kafka, subject of NATS. What follows the channel in a stream's name, an account's
-# number or a symbol, is the key under which order is kept.
+# or an alert's number or a symbol, is the key under which order is kept.
 ADDRESSES: Final = {
     "trades": ("trade.events", "trading.fills"),
     "status": ("trade.events", "market.status.{symbol}"),
     "user.orders": ("order.events", "orders.updates.{symbol}"),
     "user.balances": ("order.events", "trading.positions"),
+    "alerts": ("audit.logs", "trading.alerts"),
 }

@@ -23,14 +23,26 @@ class Right(StrEnum):
     EDIT_LIMITS = "edit_limits"
     EDIT_KEYS = "edit_keys"  # create and revoke API keys, ask for other scopes
     CHECK_CHANGES = "check_changes"  # decide about what another person has asked for (institutions.requests)
+    WORK_ALERTS = "work_alerts"  # take, assign, note, escalate, close, open again
+    SETTLE_BREAKS = "settle_breaks"  # own and resolve what reconciliation found
+    KILL_SWITCH = "kill_switch"  # freeze and cancel everything at once
 
 
 _READ: Final = frozenset({Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUDIT})
 
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.SUPERUSER: frozenset(Right),
-    Role.COMPLIANCE: _READ | {Right.CHECK_CHANGES},
-    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS, Right.CHECK_CHANGES},
+    Role.COMPLIANCE: _READ | {Right.CHECK_CHANGES, Right.WORK_ALERTS},
+    Role.OPERATOR: _READ
+    | {
+        Right.SYMBOL_STATUS,
+        Right.CANCEL_ALL,
+        Right.FREEZE,
+        Right.DEAD_LETTERS,
+        Right.CHECK_CHANGES,
+        Right.KILL_SWITCH,
+        Right.SETTLE_BREAKS,
+    },
     Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),

@@ -16,6 +16,7 @@ from exchange_platform.db import array
 ACCOUNT: Final = "account"  # topics
 MARKET: Final = "market"
 MARKET_DATA: Final = "market_data"
+ALERT: Final = "alert"
 
 AGAIN: Final = "again."  # before the stream of a dead letter that is sent again: its lane
 

@@ -34,6 +34,8 @@ from institutions.models import Account
 from institutions.rights import Right, may
 from markets.models import Symbol
 from markets.units import market_by_id, market_by_name
+from orders import break_admin as break_admin  # registers its pages
+from orders import kill_admin as kill_admin
 from orders import operations
 from orders.chain import DETACHED
 from orders.ledger_page import Transfers, ids_named, legs_table, lines, transfer_page, transfers_in_reach

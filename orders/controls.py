@@ -58,6 +58,17 @@ class LiveOrders:
     held_quote: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`where` is over orders_openorder as p. `subject`: whom the audit trail says it was done to, the narrowest client named."""
+
+    where: str
+    parameters: list[Any]
+    subject: str
+    account_id: int | None
+    institution_id: int | None
+
+
 def needs_two(before: str, status: str) -> bool:
     """Whether a symbol goes from one status to the other only when a second person agrees (`orders.resuming`). Pure."""
     return before == "HALTED" and status in ("TRADING", "AUCTION", "POST_ONLY")
@@ -133,19 +144,13 @@ def cancel_all(*, symbol: str | None, account: str | None, institution: str | No
     if not reason.strip():
         raise ValueError("cancelling other people's orders needs a reason")
     with own(), connections["default"].cursor() as cursor:
-        scope = _scope(cursor, symbol, account, institution)
+        scope = scope_of(cursor, symbol, account, institution)
         if scope.account_id is not None:
             cursor.execute("SELECT 1 FROM institutions_account WHERE id = %s FOR NO KEY UPDATE", [scope.account_id])
         else:
             table = "institutions_platform" if scope.institution_id is None else "institutions_institution"
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
-        cursor.execute(f"SELECT p.symbol_id, p.order_id FROM orders_openorder p WHERE {scope.where} ORDER BY p.order_id", scope.parameters)
-        told = (ADMIN_CANCEL, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH])
-        cancels: dict[int, list[commands.Command]] = {}
-        for symbol_id, order_id in cursor.fetchall():
-            cancels.setdefault(symbol_id, []).append([commands.CANCEL, order_id.hex, *told])
-        inbox.post(cursor, cancels)
-        asked = sum(len(orders) for orders in cancels.values())
+        asked = cancel_open(cursor, scope, cause=ADMIN_CANCEL, actor=actor, request_id=request_id)
         audit.record(
             actor=actor,
             action="orders.cancel_all",
@@ -157,6 +162,20 @@ def cancel_all(*, symbol: str | None, account: str | None, institution: str | No
     return asked
 
 
+def cancel_open(cursor: Any, scope: Scope, *, cause: str, actor: str, request_id: str) -> int:
+    """One command per open order of the scope, into the inboxes of their symbols, also of those that nobody owns at the moment: whoever
+    owns them next obeys. Returns how many. Joins the caller's transaction, which holds the lock that keeps new orders out or in view.
+    """
+    require_transaction()
+    cursor.execute(f"SELECT p.symbol_id, p.order_id FROM orders_openorder p WHERE {scope.where} ORDER BY p.order_id", scope.parameters)
+    told = (cause, actor[:ACTOR_LENGTH], request_id[:REQUEST_ID_LENGTH])
+    cancels: dict[int, list[commands.Command]] = {}
+    for symbol_id, order_id in cursor.fetchall():
+        cancels.setdefault(symbol_id, []).append([commands.CANCEL, order_id.hex, *told])
+    inbox.post(cursor, cancels)
+    return sum(len(orders) for orders in cancels.values())
+
+
 def live_orders(*, symbol: str | None, account: str | None, institution: str | None) -> list[LiveOrders]:
     """What is open at this moment within the scope of a `cancel_all`, by symbol name; a symbol without open orders has no entry.
 
@@ -164,7 +183,7 @@ def live_orders(*, symbol: str | None, account: str | None, institution: str | N
     Raises: NoSuchSymbol, NoSuchScope.
     """
     with connections["default"].cursor() as cursor:
-        scope = _scope(cursor, symbol, account, institution)
+        scope = scope_of(cursor, symbol, account, institution)
         cursor.execute(
             f"""SELECT s.name, count(*), count(*) FILTER (WHERE o.side = 'BUY'), count(*) FILTER (WHERE o.side = 'SELL'),
                     coalesce(sum(o.held) FILTER (WHERE o.side = 'SELL'), 0), coalesce(sum(o.held) FILTER (WHERE o.side = 'BUY'), 0)
@@ -175,18 +194,8 @@ def live_orders(*, symbol: str | None, account: str | None, institution: str | N
         return [LiveOrders(*row) for row in cursor.fetchall()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """`where` is over orders_openorder as p. `subject`: whom the audit trail says it was done to, the narrowest client named."""
-
-    where: str
-    parameters: list[Any]
-    subject: str
-    account_id: int | None
-    institution_id: int | None
-
-
-def _scope(cursor: Any, symbol: str | None, account: str | None, institution: str | None) -> _Scope:
+def scope_of(cursor: Any, symbol: str | None, account: str | None, institution: str | None) -> Scope:
+    """By name or code; all null: everything. Raises: NoSuchSymbol, NoSuchScope."""
     conditions, parameters, named = ["true"], list[Any](), list[str]()
     institution_id = account_id = None
     if institution is not None:
@@ -213,7 +222,7 @@ def _scope(cursor: Any, symbol: str | None, account: str | None, institution: st
             raise NoSuchSymbol(f"There is no symbol {symbol}.", field="symbol")
         conditions, parameters = [*conditions, "p.symbol_id = %s"], [*parameters, symbol_id]
         named.append(f"symbol:{symbol}")
-    return _Scope(" AND ".join(conditions), parameters, named[0] if named else "platform", account_id, institution_id)
+    return Scope(" AND ".join(conditions), parameters, named[0] if named else "platform", account_id, institution_id)
 
 
 def _one(cursor: Any, sql: str, parameters: list[Any]) -> int | None:

@@ -15,6 +15,7 @@ from django.db import connections
 from exchange_platform.db import array
 from exchange_platform.ids import moment_of
 from markets.units import Market, market_by_id
+from matching.core.messages import COMMAND, HALTED
 from notifications.channels import account_group, symbol_group
 from notifications.events import BALANCE_CHANGED, ORDER_STATUS_CHANGED, ORDER_TRIGGERED, SYMBOL_STATUS_CHANGED, TRADE_EXECUTED, Event, Words
 from orders.lifecycle import TERMINAL
@@ -200,6 +201,8 @@ def _market(payload: Any) -> Words:
         words.events.append(Event(TRADE_EXECUTED, channel, number, at, request_id, told))
     for number, sequence, status, actor, request_id, cause in statuses:
         told = {"symbol": market.name, "status": status, "actor": actor, "cause": cause, "engine_sequence": sequence}
+        if status == HALTED and cause != COMMAND:
+            words.reactions.append(("halts", str(symbol_id)))
         words.events.append(Event(SYMBOL_STATUS_CHANGED, f"status.{market.name}", number, at, request_id or "", told))
     return words
 

@@ -12,14 +12,18 @@ between any two statements.
 from dataclasses import dataclass
 from typing import Final
 
+from orders.guards import GUARDS_SQL
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold: what it `compares`, in words, and the SQL that yields its breaks."""
+    """One thing that must hold: what it `compares`, in words, and the SQL that yields its breaks. `touches_funds`: a break means that
+    customers may not own what they seem to own, and trading must stop (`orders.breaks`)."""
 
     name: str
     compares: str
     sql: str
+    touches_funds: bool = False
 
 
 SUMS = Check(
@@ -53,6 +57,7 @@ SUMS = Check(
     ) AS v (what, expected, found) LEFT JOIN markets_asset s ON s.id = asset_id
     WHERE v.expected <> v.found
     """,
+    touches_funds=True,
 )
 
 BALANCES = Check(
@@ -82,6 +87,7 @@ BALANCES = Check(
     LEFT JOIN institutions_account a ON a.id = account_id LEFT JOIN markets_asset s ON s.id = asset_id
     WHERE coalesce(f.amount, 0) <> coalesce(b.posted, 0) OR (a.kind <> 'CUSTOMER' AND b.posted IS NOT NULL)
     """,
+    touches_funds=True,
 )
 
 HOLDS = Check(
@@ -106,6 +112,7 @@ HOLDS = Check(
     LEFT JOIN institutions_account a ON a.id = account_id LEFT JOIN markets_asset s ON s.id = asset_id
     WHERE coalesce(r.held, 0) <> coalesce(b.held, 0)
     """,
+    touches_funds=True,
 )
 
 ORDER_HOLDS = Check(
@@ -124,6 +131,7 @@ ORDER_HOLDS = Check(
         FROM orders_order) AS o
     WHERE expected IS DISTINCT FROM held
     """,
+    touches_funds=True,
 )
 
 FILLS = Check(
@@ -151,6 +159,7 @@ FILLS = Check(
     ) AS v (field, expected, found)
     WHERE v.expected <> v.found
     """,
+    touches_funds=True,
 )
 
 WHOLE = Check(
@@ -226,6 +235,7 @@ FEES = Check(
     ) AS v (who, expected, found)
     WHERE (maker_fee <> maker_expected OR taker_fee <> taker_expected) AND v.expected <> v.found
     """,
+    touches_funds=True,
 )
 
 TRADE_TRANSFERS = Check(
@@ -265,6 +275,7 @@ TRADE_TRANSFERS = Check(
            format('leg %%s of trade %%s: the trade asks for %%s, the ledger has %%s', leg, id, expected, found)
     FROM wrong
     """,
+    touches_funds=True,
 )
 
 TRANSITIONS = Check(
@@ -580,6 +591,12 @@ KEYS = Check(
     """,
 )
 
+GUARDS = Check(
+    "guards",
+    "the database's own guards: triggers there and on, tenants' tables bound, nothing told to pass over triggers",
+    GUARDS_SQL,
+)
+
 CHECKS: Final = (
     SUMS,
     BALANCES,
@@ -602,4 +619,5 @@ CHECKS: Final = (
     COMMAND_LOG,
     WAITING,
     KEYS,
+    GUARDS,
 )

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from exchange_platform.fields import Amount
+from orders.break_models import Break as Break
 from orders.chain import DETACHED, VERIFIED
 from orders.lifecycle import Status
 

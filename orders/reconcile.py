@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
+from orders.guards import GUARDED
 from orders.invariants import CHECKS, Check
 from orders.lifecycle import LEGAL_MOVES, TERMINAL, Status
 
@@ -24,6 +25,7 @@ NAMED_AT_MOST: Final = 1000  # breaks of one check that are named; all are count
 PARAMETERS: Final[dict[str, Any]] = {
     "terminal": sorted(TERMINAL),
     "life": sorted(Status, key=lambda status: len(LEGAL_MOVES[status]), reverse=True),
+    "guards": [f"{table} {trigger}" for table, triggers in GUARDED.items() for trigger in triggers.split()],
 }
 
 # Hash joins whatever the statistics say (a table may have been filled a second ago), and no parallel workers: trading needs

@@ -10,9 +10,8 @@ from django.db import connection
 from exchange_platform import metrics
 from exchange_platform.db import connect_direct
 from markets.units import market_by_id
-from orders import book_snapshots, candles, command_log, results, retention, schedule
+from orders import book_snapshots, breaks, candles, command_log, halts, results, retention, schedule
 from orders.command_log import Verified
-from orders.reconcile import reconcile
 
 logger = structlog.get_logger(__name__)
 
@@ -26,8 +25,12 @@ CHUNKS_AT_MOST: Final = 200
 
 @shared_task(name="orders.tasks.run_reconciliation")
 def run_reconciliation() -> int:
-    """Reconcile and log every break at error level. Returns how many there are. Harmless to repeat."""
-    report = reconcile()
+    """Reconcile, keep what was found (`orders.breaks`: rows, alerts, halts) and log every break at error level. Returns how many there are.
+
+    Harmless to repeat."""
+    report, kept = breaks.run()
+    if kept.halted:
+        logger.error("reconciliation_halted", symbols=list(kept.halted), breaks=list(kept.new))
     for found in report.breaks[:LOGGED_AT_MOST]:
         logger.error(
             "reconciliation_break",
@@ -84,6 +87,13 @@ def open_auctions() -> int:
     for symbol in opened:
         logger.info("opening_auction", symbol=symbol)
     return len(opened)
+
+
+@shared_task(name="orders.tasks.raise_halt_alerts")
+def raise_halt_alerts(symbol_id: str = "") -> int:
+    """Raise alerts for symbols that halted by themselves (`orders.halts`). Called when news of such a halt went out, with its symbol, and
+    by a sweep; looks at all of them either way. Returns how many it raised. Harmless to repeat."""
+    return halts.raise_alerts()
 
 
 @shared_task(name="orders.tasks.update_market_data")

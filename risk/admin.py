@@ -19,7 +19,8 @@ from institutions.back_office import account_link, audit_table, institution_link
 from institutions.models import Account
 from institutions.rights import Right
 from risk import (
-    rules_admin,  # noqa: F401  Django looks for pages in `admin` alone
+    alert_admin,  # noqa: F401  Django looks for pages in `admin` alone
+    rules_admin,  # noqa: F401
     services,
 )
 from risk.limit_changes import ChangeLimit

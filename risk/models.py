@@ -5,6 +5,19 @@ from django.db.models import Q
 
 from exchange_platform.fields import Amount
 from institutions.models import Account, Institution
+from risk.alert_models import Alert, AlertAccount, AlertEvidence, AlertHistory, AlertNote
+
+__all__ = [
+    "AccountState",
+    "Alert",
+    "AlertAccount",
+    "AlertEvidence",
+    "AlertHistory",
+    "AlertNote",
+    "Limit",
+    "LimitKind",
+    "Position",
+]
 
 
 class LimitKind(models.TextChoices):

@@ -9,6 +9,7 @@ from api.operations.probes import Database, Probe
 from exchange_platform import metrics
 from exchange_platform.telemetry.text import Readings
 from orders import metrics as orders
+from risk import metrics as risk
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ CONNECTIONS_SQL: Final = "SELECT sum(numbackends)::int, current_setting('max_con
 
 def read(connection: Connection[Any]) -> Readings:
     """Raises: psycopg.Error."""
-    found = dict(orders.read(connection))
+    found = {**orders.read(connection), **risk.read(connection)}
     lag_s, pending, dead = connection.execute(OUTBOX_SQL).fetchone() or (0.0, 0, 0)
     used, allowed = connection.execute(CONNECTIONS_SQL).fetchone() or (0, 0)
     for family, value in (

@@ -30,13 +30,16 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
         [
             ("Balances", "account_balance_wallet", "wallet_balances", "back_office", "Posted, held and available, by account and asset"),
             ("Transfers", "sync_alt", "wallet_transfers", "back_office", "The double-entry ledger, trades and movements"),
+            ("Breaks", "rule", "orders_break_changelist", "read_platform", "What did not agree, and what it was"),
         ],
     ),
     (
         "Risk",
         [
-            ("Limits", "speed", "risk_limit_changelist", "back_office", "Bounds by institution, account and symbol"),
+            ("Alerts", "notification_important", "risk_alert_changelist", "read_platform", "What somebody must look at, and who has it"),
+            ("Limits", "speed", "risk_limit_changelist", "back_office", "Upper bounds by institution, account and symbol"),
             ("Symbol rules", "rule", "risk_symbolrule_changelist", "back_office", "Which symbols somebody may trade, or may not"),
+            ("Kill switch", "power_settings_new", "institutions_platform_changelist", "read_platform", "Stop everything, start it again"),
         ],
     ),
     (

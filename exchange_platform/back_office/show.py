@@ -18,8 +18,8 @@ NOTHING: Final = SafeString('<span class="bo-none">–</span>')
 _TONES: Final[dict[str, str]] = {
     **dict.fromkeys(("TRADING", "FILLED", "active", "listed", "sent"), "good"),
     **dict.fromkeys(("OPEN", "PARTIALLY_FILLED", "AUCTION", "TRIGGERED"), "live"),
-    **dict.fromkeys(("PENDING", "PENDING_TRIGGER", "POST_ONLY", "CANCEL_ONLY", "waiting", "unlimited"), "warn"),
-    **dict.fromkeys(("REJECTED", "HALTED", "DELISTED", "frozen", "failing", "REFUSED"), "bad"),
+    **dict.fromkeys(("PENDING", "PENDING_TRIGGER", "POST_ONLY", "CANCEL_ONLY", "waiting", "unlimited", "HIGH", "ESCALATED"), "warn"),
+    **dict.fromkeys(("REJECTED", "HALTED", "DELISTED", "frozen", "failing", "REFUSED", "CRITICAL", "overdue"), "bad"),
     "BUY": "up",
     "SELL": "down",
 }

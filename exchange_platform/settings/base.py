@@ -24,6 +24,9 @@ INTERNAL_NETWORKS: list[str] = env.names("INTERNAL_NETWORKS", PRIVATE_NETWORKS)
 HISTORY_KEPT_MONTHS: int = env.whole_number("HISTORY_KEPT_MONTHS", 60)
 COMMAND_LOG_KEPT_DAYS: int = env.whole_number("COMMAND_LOG_KEPT_DAYS", 90)
 
+# A break in customers' funds stops trading of what it touches (orders.breaks); resuming needs two people.
+RECONCILE_HALTS: bool = env.flag("RECONCILE_HALTS", True)
+
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",
     "exchange_platform.back_office.apps.BackOfficeConfig",
@@ -218,6 +221,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-outbox": {"task": "notifications.tasks.sweep_outbox", "schedule": 5.0},
     "sweep-market-data": {"task": "orders.tasks.update_all_market_data", "schedule": 5.0},
     "open-auctions": {"task": "orders.tasks.open_auctions", "schedule": 3.0, "options": {"expires": 3}},
+    "raise-halt-alerts": {"task": "orders.tasks.raise_halt_alerts", "schedule": 15.0, "options": {"expires": 15}},
     "leave-heartbeat": {"task": "exchange_platform.tasks.leave_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "expire-requests": {"task": "institutions.tasks.expire_requests", "schedule": 60.0, "options": {"expires": 60}},
     "clear-sessions": {"task": "institutions.tasks.clear_sessions", "schedule": 86400.0},

@@ -37,7 +37,7 @@ REVERSE = "ALTER TABLE orders_checkpoint DROP CONSTRAINT checkpoint_previous_clo
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0007_carried_positions'),
+        ('orders', '0008_breaks'),
         ('risk', '0005_pretrade'),
     ]
 

@@ -21,6 +21,7 @@ NOW: Final = datetime.now(UTC).replace(microsecond=0)
 HOUSE, NORTH, SOUTH = 901, 902, 903  # institutions
 FEES, OUTSIDE, ALICE, BOB = 911, 912, 921, 931  # accounts: of the house, of NORTH (Alice), of SOUTH (Bob)
 BTC, USD, MARKET = 951, 952, 961
+ALERT: Final = 971
 
 
 def order_id(number: int, *, at: datetime = NOW) -> uuid.UUID:
@@ -226,7 +227,33 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "cause": "COMMAND",
         "at": NOW,
     },
+    "risk_alert": {
+        "id": ALERT,
+        "kind": "TEST",
+        "severity": "LOW",
+        "title": "A test.",
+        "dedupe_key": "test",
+        "details": "{}",
+        "due_at": NOW,
+    },
+    "risk_alerthistory": {"alert_id": ALERT, "number": 1, "change": "RAISED", "state": "NEW", "actor": "test"},
+    "risk_alertaccount": {"alert_id": ALERT, "account_id": ALICE},
+    "risk_alertevidence": {"alert_id": ALERT, "kind": "order", "reference": "1", "actor": "test"},
+    "risk_alertnote": {"alert_id": ALERT, "author": "test", "text": "a test"},
     "risk_position": {"symbol_id": MARKET, "quantity": 1, "cost": 1, "realised": 0},
+    "orders_break": {
+        "check_name": "balances",
+        "table_name": "wallet_balance",
+        "row_key": "account_id=1 asset_id=1",
+        "expected": "1",
+        "found": "2",
+        "sentence": "a test",
+        "touches_funds": True,
+        "asset_id": USD,
+        "halted": "[]",
+        "first_seen_at": NOW,
+        "last_seen_at": NOW,
+    },
     "orders_symbolmove": {
         "symbol_id": MARKET,
         "from_shard": 0,

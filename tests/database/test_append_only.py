@@ -35,6 +35,10 @@ APPEND_ONLY = (
     "orders_carriedposition",
     "orders_carriedtrade",
     "orders_closedmonth",
+    "risk_alertaccount",
+    "risk_alertevidence",
+    "risk_alerthistory",
+    "risk_alertnote",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -58,6 +62,10 @@ SOME_COLUMN = {
     "orders_carriedposition": "cash",
     "orders_carriedtrade": "number",
     "orders_closedmonth": "orders",
+    "risk_alertaccount": "alert_id",
+    "risk_alertevidence": "reference",
+    "risk_alerthistory": "state",
+    "risk_alertnote": "text",
 }
 
 
@@ -84,6 +92,10 @@ def history(ground: Connection) -> Connection:
     insert(ground, "orders_carriedposition", **month)
     insert(ground, "orders_closedmonth", **month)
     insert(ground, "orders_archivedpartition", name="orders_trade_2020_01")
+    insert(ground, "risk_alert")
+    for part in ("risk_alerthistory", "risk_alertaccount", "risk_alertevidence", "risk_alertnote"):
+        insert(ground, part)
+    ground.execute("SET CONSTRAINTS ALL IMMEDIATE")  # nothing is pending that a TRUNCATE would have to wait for
     return ground
 
 

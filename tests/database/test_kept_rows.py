@@ -28,9 +28,11 @@ KEPT = {
     "markets_symbol": ("id",),
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
+    "orders_break": ("id", "asset_id"),
     "orders_symbolmove": ("id",),
     "risk_dayresult": ("account_id", "day"),
     "risk_exposure": ("account_id", "symbol_id"),
+    "risk_alert": ("id",),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_balance": ("account_id", "asset_id"),
 }
@@ -46,6 +48,9 @@ def kept(ground: Connection) -> Connection:
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")
     insert(ground, "orders_symbolmove")
+    insert(ground, "orders_break")
+    insert(ground, "risk_alert")
+    insert(ground, "risk_alerthistory")
     return ground
 
 

@@ -16,6 +16,7 @@ from psycopg import errors
 
 from exchange_platform.db import connect_direct
 from orders import reconcile as module
+from orders.guards import GUARDED
 from orders.invariants import CHECKS, Check
 from orders.reconcile import Report, reconcile
 from orders.tasks import run_reconciliation
@@ -476,6 +477,22 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
         "UPDATE risk_dayresult SET high = peak WHERE peak = 5",
         {"highs": {f"risk_dayresult account_id={ALICE} day={NOW.date()}"}},
     ),
+    (
+        "a guard is switched off",
+        "ALTER TABLE wallet_transfer DISABLE TRIGGER append_only",
+        {"guards": {"wallet_transfer trigger=append_only"}},
+    ),
+    (
+        "all guards of a table are switched off",
+        "ALTER TABLE wallet_balance DISABLE TRIGGER USER",
+        {"guards": {f"wallet_balance trigger=refuse_{what}" for what in ("delete", "renumber", "truncate")}},
+    ),
+    ("a guard is gone", "DROP TRIGGER order_move ON orders_order", {"guards": {"orders_order trigger=order_move"}}),
+    (
+        "a table of tenants is no longer bound",
+        "ALTER TABLE orders_order NO FORCE ROW LEVEL SECURITY",
+        {"guards": {"orders_order row_level_security"}},
+    ),
 ]
 
 
@@ -493,7 +510,7 @@ def plant(connection: Connection, statements: str) -> None:
     with without_triggers(connection):
         for statement in statements.split(";"):
             done = connection.execute(statement.encode())
-            assert done.rowcount > 0, f"nothing planted by {statement}"
+            assert done.rowcount != 0, f"nothing planted by {statement}"
 
 
 def test_where_everything_agrees_there_is_no_break(exchange: Connection) -> None:
@@ -514,6 +531,22 @@ def test_a_disagreement_is_found_and_named_to_its_row(exchange: Connection, stat
     for found in report.breaks:
         assert found.expected != found.found
         assert found.sentence
+
+
+def test_a_database_that_is_told_to_begin_sessions_without_triggers_is_found(exchange: Connection) -> None:
+    database = one(exchange, "SELECT current_database()")
+    exchange.execute(f"ALTER DATABASE {database} SET session_replication_role = replica".encode())  # rolled back with the test
+    (found,) = reconcile(connection=exchange).breaks
+    assert (found.check, found.table, found.found) == ("guards", "pg_db_role_setting", "session_replication_role=replica")
+
+
+def test_the_list_of_guards_is_what_the_migrations_make(exchange: Connection) -> None:
+    """A new guard must be entered in `orders.guards`, or nobody would notice that it is gone."""
+    made = exchange.execute(
+        """SELECT c.relname::text, string_agg(t.tgname::text, ' ' ORDER BY t.tgname) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+           WHERE NOT t.tgisinternal AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace GROUP BY 1 ORDER BY 1"""
+    ).fetchall()
+    assert dict(made) == GUARDED
 
 
 def test_every_check_finds_at_least_one_of_the_planted_breaks() -> None:
@@ -696,7 +729,18 @@ def test_the_command_names_a_break_and_exits_with_1(committed: str, capsys: pyte
     told = capsys.readouterr().out
     assert f"BREAK holds: wallet_balance account_id={ALICE} asset_id={USD}" in told
     assert "account alice: its orders and pending amends hold 138.93 TUSD, its balance holds 140" in told
+    assert "Halted: TBTC/TUSD, QUIET/TUSD." in told
     assert told.rstrip().splitlines()[-1].startswith("1 break.")
+
+
+def test_the_command_may_only_look(committed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    break_it(committed)
+    with pytest.raises(SystemExit):
+        call_command("reconcile", "--look-only")
+    assert "BREAK holds" in capsys.readouterr().out
+    with psycopg.connect(committed) as connection:
+        assert one(connection, "SELECT count(*) FROM orders_break") == 0
+        assert one(connection, "SELECT count(*) FROM markets_symbol WHERE status = 'HALTED'") == 0
 
 
 def test_the_command_speaks_json_and_its_process_ends_with_1(committed: str) -> None:
@@ -732,9 +776,11 @@ def test_the_command_exits_with_2_when_the_database_cannot_be_asked(monkeypatch:
         raise psycopg.OperationalError("connection refused")
 
     monkeypatch.setattr("orders.management.commands.reconcile.reconcile", refuse)
-    with pytest.raises(CommandError, match="could not be asked: connection refused") as caught:
-        call_command("reconcile")
-    assert caught.value.returncode == 2
+    monkeypatch.setattr("orders.breaks.reconcile", refuse)
+    for options in ([], ["--look-only"]):
+        with pytest.raises(CommandError, match="could not be asked: connection refused") as caught:
+            call_command("reconcile", *options)
+        assert caught.value.returncode == 2
 
 
 def test_the_task_logs_every_break_as_an_error(committed: str) -> None:
@@ -744,6 +790,7 @@ def test_the_task_logs_every_break_as_an_error(committed: str) -> None:
     break_it(committed)
     with structlog.testing.capture_logs() as broken:
         assert run_reconciliation() == 1
+    assert (broken[0]["event"], broken.pop(0)["symbols"]) == ("reconciliation_halted", ["TBTC/TUSD", "QUIET/TUSD"])
     assert [(entry["log_level"], entry["event"]) for entry in broken] == [
         ("error", "reconciliation_break"),
         ("error", "reconciliation_broken"),

@@ -160,7 +160,7 @@ class NatsBroker(Served):
 
 class KafkaBroker:
     partitions = 3
-    topics = ("trade.events", "order.events")
+    topics = ("trade.events", "order.events", "audit.logs")
 
     def start(self) -> None:
         self._library = _librdkafka()

@@ -22,6 +22,8 @@ class Right(StrEnum):
     EDIT_CLIENTS = "edit_clients"  # institutions, accounts, people
     EDIT_LIMITS = "edit_limits"
     EDIT_KEYS = "edit_keys"  # create and revoke API keys, ask for other scopes
+    MOVE_MONEY = "move_money"  # deposits, sending withdrawals, asking for adjustments and corrections
+    EDIT_ADDRESSES = "edit_addresses"  # where accounts may withdraw to
     CHECK_CHANGES = "check_changes"  # decide about what another person has asked for (institutions.requests)
 
 
@@ -30,8 +32,8 @@ _READ: Final = frozenset({Right.BACK_OFFICE, Right.READ_PLATFORM, Right.READ_AUD
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     Role.SUPERUSER: frozenset(Right),
     Role.COMPLIANCE: _READ | {Right.CHECK_CHANGES},
-    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS, Right.CHECK_CHANGES},
-    Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
+    Role.OPERATOR: _READ | {Right.SYMBOL_STATUS, Right.CANCEL_ALL, Right.FREEZE, Right.DEAD_LETTERS, Right.MOVE_MONEY, Right.CHECK_CHANGES},
+    Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS, Right.EDIT_ADDRESSES}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),
 }

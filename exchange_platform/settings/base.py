@@ -24,6 +24,9 @@ INTERNAL_NETWORKS: list[str] = env.names("INTERNAL_NETWORKS", PRIVATE_NETWORKS)
 HISTORY_KEPT_MONTHS: int = env.whole_number("HISTORY_KEPT_MONTHS", 60)
 COMMAND_LOG_KEPT_DAYS: int = env.whole_number("COMMAND_LOG_KEPT_DAYS", 90)
 
+# How long an address waits before money may be withdrawn to it.
+WITHDRAWAL_COOL_OFF_S: int = env.whole_number("WITHDRAWAL_COOL_OFF_S", 86_400)
+
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",
     "exchange_platform.back_office.apps.BackOfficeConfig",

@@ -52,7 +52,7 @@ BEGIN
     IF code IS NULL THEN
         RAISE EXCEPTION 'limit: unknown asset %', NEW.asset_id USING ERRCODE = 'foreign_key_violation';
     END IF;
-    IF NEW.automatic > CASE TG_OP WHEN 'INSERT' THEN 0 ELSE OLD.automatic END
+    IF NEW.automatic > coalesce(OLD.automatic, 0)
        AND NOT institutions_approved_now('withdrawal.limit', 'asset:' || code) THEN
         RAISE EXCEPTION 'asset:%: a higher limit takes an approved request', code USING ERRCODE = 'check_violation';
     END IF;

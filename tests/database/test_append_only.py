@@ -35,6 +35,7 @@ APPEND_ONLY = (
     "orders_carriedposition",
     "orders_carriedtrade",
     "orders_closedmonth",
+    "wallet_withdrawalstep",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -58,6 +59,7 @@ SOME_COLUMN = {
     "orders_carriedposition": "cash",
     "orders_carriedtrade": "number",
     "orders_closedmonth": "orders",
+    "wallet_withdrawalstep": "actor",
 }
 
 
@@ -79,6 +81,7 @@ def history(ground: Connection) -> Connection:
         "wallet_carriedsum",
         *({**month, "account_id": account, "amount": amount} for account, amount in ((ALICE, 1), (OUTSIDE, -1))),
     )
+    insert(ground, "wallet_withdrawal", id=order_id(1))  # and its first step
     insert(ground, "orders_anchor")
     insert(ground, "orders_carriedtrade", **month)
     insert(ground, "orders_carriedposition", **month)

@@ -34,6 +34,9 @@ BEGIN
         NEW.added_at := now();
         RETURN NEW;
     END IF;
+    IF NEW IS NOT DISTINCT FROM OLD THEN
+        RETURN NEW;
+    END IF;
     IF ROW(NEW.account_id, NEW.asset_id, NEW.address, NEW.label, NEW.added_by, NEW.added_at, NEW.usable_at)
        IS DISTINCT FROM ROW(OLD.account_id, OLD.asset_id, OLD.address, OLD.label, OLD.added_by, OLD.added_at, OLD.usable_at)
        OR OLD.removed_at IS NOT NULL OR NEW.removed_at IS NULL THEN
@@ -42,7 +45,7 @@ BEGIN
     NEW.removed_at := now();
     RETURN NEW;
 END $$;
-CREATE TRIGGER address_guard BEFORE INSERT OR UPDATE ON wallet_address FOR EACH ROW EXECUTE FUNCTION wallet_address_guard();
+CREATE TRIGGER wallet_address_guard BEFORE INSERT OR UPDATE ON wallet_address FOR EACH ROW EXECUTE FUNCTION wallet_address_guard();
 
 -- More without a person takes two people; less takes one.
 CREATE FUNCTION wallet_withdrawallimit_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -80,6 +83,8 @@ BEGIN
                 USING ERRCODE = 'check_violation';
         END IF;
         NEW.created_at := now();
+    ELSIF NEW IS NOT DISTINCT FROM OLD THEN
+        RETURN NEW;
     ELSE
         IF ROW(NEW.account_id, NEW.asset_id, NEW.amount, NEW.address_id, NEW.created_at)
            IS DISTINCT FROM ROW(OLD.account_id, OLD.asset_id, OLD.amount, OLD.address_id, OLD.created_at) THEN
@@ -108,11 +113,15 @@ CREATE TRIGGER withdrawal_guard BEFORE INSERT OR UPDATE ON wallet_withdrawal FOR
 
 CREATE FUNCTION wallet_withdrawal_step() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.state = OLD.state THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO wallet_withdrawalstep (withdrawal_id, from_state, to_state, actor, note, at)
     VALUES (NEW.id, CASE TG_OP WHEN 'UPDATE' THEN OLD.state END, NEW.state, NEW.changed_by, NEW.note, now());
     RETURN NULL;
 END $$;
-CREATE TRIGGER withdrawal_step AFTER INSERT OR UPDATE ON wallet_withdrawal FOR EACH ROW EXECUTE FUNCTION wallet_withdrawal_step();
+CREATE TRIGGER withdrawal_step AFTER INSERT OR UPDATE ON wallet_withdrawal FOR EACH ROW
+    EXECUTE FUNCTION wallet_withdrawal_step();
 
 -- Steps are written by that trigger and by nobody else.
 CREATE FUNCTION wallet_withdrawalstep_guard() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -173,6 +182,9 @@ DECLARE
 BEGIN
     SELECT kind, institution_id INTO giver FROM institutions_account WHERE id = NEW.debit_account_id;
     SELECT kind, institution_id INTO taker FROM institutions_account WHERE id = NEW.credit_account_id;
+    IF giver.kind IS NULL OR taker.kind IS NULL THEN
+        RAISE EXCEPTION 'transfer % leg %: unknown account or asset', NEW.id, NEW.leg USING ERRCODE = 'foreign_key_violation';
+    END IF;
     is_right := CASE NEW.kind
         WHEN 'DEPOSIT' THEN giver.kind = 'EXTERNAL' AND taker.kind = 'CUSTOMER'
         WHEN 'TRANSFER' THEN giver.kind = 'CUSTOMER' AND taker.kind = 'CUSTOMER' AND giver.institution_id = taker.institution_id
@@ -208,7 +220,7 @@ DROP TRIGGER withdrawal_step ON wallet_withdrawal;
 DROP TRIGGER withdrawal_guard ON wallet_withdrawal;
 DROP TRIGGER withdrawalstep_guard ON wallet_withdrawalstep;
 DROP TRIGGER withdrawallimit_guard ON wallet_withdrawallimit;
-DROP TRIGGER address_guard ON wallet_address;
+DROP TRIGGER wallet_address_guard ON wallet_address;
 DROP FUNCTION wallet_withdrawal_paid();
 DROP FUNCTION wallet_withdrawal_step();
 DROP FUNCTION wallet_withdrawal_guard();
@@ -232,6 +244,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('wallet', '0003_retention'),
+        ('institutions', '0005_change_requests'),
     ]
 
     operations = [

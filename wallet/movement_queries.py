@@ -121,16 +121,11 @@ def addresses(
     institution_id: int | None,
     account_ids: Sequence[int] | None,
     asset_id: int | None = None,
-    address_id: UUID | None = None,
     before: UUID | None = None,
     limit: int = 100,
 ) -> list[AddressRow]:
-    """Those that are listed now, or the one with this id, listed or removed. Owns a read transaction, one statement in it."""
-    conditions, parameters = ["d.id < %s"], list[Any]([before or LAST])
-    if address_id is None:
-        conditions = [*conditions, "d.removed_at IS NULL"]
-    else:
-        conditions, parameters = [*conditions, "d.id = %s"], [*parameters, address_id]
+    """Those that are listed now, at most `limit`. Owns a read transaction, one statement in it."""
+    conditions, parameters = ["d.id < %s", "d.removed_at IS NULL"], list[Any]([before or LAST])
     if account_ids is not None:
         conditions, parameters = [*conditions, "d.account_id = ANY(%s::bigint[])"], [*parameters, array(account_ids)]
     if asset_id is not None:
@@ -138,6 +133,15 @@ def addresses(
     with tenant_scope(institution_id) as cursor:
         cursor.execute(f"{ADDRESS_SQL} WHERE {' AND '.join(conditions)} ORDER BY d.id DESC LIMIT %s", [*parameters, limit])
         return [AddressRow(*row) for row in cursor.fetchall()]
+
+
+def address(*, institution_id: int | None, account_ids: Sequence[int] | None, address_id: UUID) -> AddressRow | None:
+    """One, listed or removed; null when there is none in reach. Owns a read transaction."""
+    mine, parameters = ("", []) if account_ids is None else (" AND d.account_id = ANY(%s::bigint[])", [array(account_ids)])
+    with tenant_scope(institution_id) as cursor:
+        cursor.execute(f"{ADDRESS_SQL} WHERE d.id = %s{mine}", [address_id, *parameters])
+        row = cursor.fetchone()
+    return None if row is None else AddressRow(*row)
 
 
 def deposits(

@@ -110,20 +110,46 @@ def transfer_view(row: TransferBetween) -> dict[str, Any]:
     }
 
 
-def listed(rows: list[Any], view: Callable[[Any], dict[str, Any]], limit: int) -> HttpResponse:
-    """A page of at most `limit` of the `rows`, which are one more where there is another page."""
-    more = cursor_text(rows[limit - 1].id) if len(rows) > limit else None
-    return page([view(row) for row in rows[:limit]], next_cursor=more)
+async def listed(read: Callable[..., list[R]], view: Callable[[R], dict[str, Any]], *, limit: int, **asked: Any) -> HttpResponse:
+    """A page of at most `limit` rows. Read and shown in the pool: an asset that this process meets first is read too."""
+
+    def rows() -> tuple[list[dict[str, Any]], str | None]:
+        found: list[Any] = read(limit=limit + 1, **asked)
+        more = cursor_text(found[limit - 1].id) if len(found) > limit else None
+        return [view(row) for row in found[:limit]], more
+
+    results, more = await run_in_thread(rows)
+    return page(results, next_cursor=more)
+
+
+async def shown(read: Callable[..., R | None], view: Callable[[R], dict[str, Any]], what: str, **asked: Any) -> dict[str, Any]:
+    """One row, read and shown in the pool. Raises: NotHere."""
+
+    def row() -> dict[str, Any] | None:
+        found = read(**asked)
+        return None if found is None else view(found)
+
+    told = await run_in_thread(row)
+    if told is None:
+        raise NotHere(f"There is no such {what}.")
+    return told
+
+
+async def withdrawal(within: dict[str, Any], withdrawal_id: UUID | None) -> dict[str, Any]:
+    """As clients see it. Raises: NotHere."""
+    if withdrawal_id is None:
+        raise NotHere("There is no such withdrawal.")
+    return await shown(movement_queries.withdrawal, withdrawal_view, "withdrawal", withdrawal_id=withdrawal_id, **within)
+
+
+async def address(within: dict[str, Any], address_id: UUID | None) -> dict[str, Any]:
+    """As clients see it, listed or removed. Raises: NotHere."""
+    if address_id is None:
+        raise NotHere("There is no such address.")
+    return await shown(movement_queries.address, address_view, "address", address_id=address_id, **within)
 
 
 # -- withdrawals
-
-
-async def _withdrawal(caller: auth.Caller, within: dict[str, Any], withdrawal_id: UUID | None) -> WithdrawalRow:
-    found = None if withdrawal_id is None else await run_in_thread(movement_queries.withdrawal, withdrawal_id=withdrawal_id, **within)
-    if found is None:
-        raise NotHere("There is no such withdrawal.")
-    return found
 
 
 class WithdrawalsView(ApiView):
@@ -134,8 +160,9 @@ class WithdrawalsView(ApiView):
         query = Query(request, known=LISTED, repeatable=("status",))
         states, limit, before = query.choices("status", STATES), query.limit(), query.cursor()
         asset_id, within = await asset_asked(query), await reach(request, query.account())
-        rows = await run_in_thread(movement_queries.withdrawals, states=states, asset_id=asset_id, before=before, limit=limit + 1, **within)
-        return listed(rows, withdrawal_view, limit)
+        return await listed(
+            movement_queries.withdrawals, withdrawal_view, limit=limit, states=states, asset_id=asset_id, before=before, **within
+        )
 
     @extend_schema(**wallet_schemas.REQUEST_WITHDRAWAL)
     async def post(self, request: ApiRequest) -> HttpResponse:
@@ -151,8 +178,8 @@ class WithdrawalsView(ApiView):
             address=wanted.address,
             asked=asked,
         )
-        row = await _withdrawal(caller, await reach(request, None), made.withdrawal_id)
-        return answer(withdrawal_view(row), status=200 if made.replay else 201, replay=made.replay)
+        told = await withdrawal(await reach(request, None), made.withdrawal_id)
+        return answer(told, status=200 if made.replay else 201, replay=made.replay)
 
 
 class WithdrawalView(ApiView):
@@ -161,18 +188,17 @@ class WithdrawalView(ApiView):
     @extend_schema(**wallet_schemas.GET_WITHDRAWAL)
     async def get(self, request: ApiRequest, withdrawal_id: str) -> HttpResponse:
         Query(request, known=())
-        row = await _withdrawal(caller_of(request), await reach(request, None), parsing.identity(withdrawal_id))
-        return answer(withdrawal_view(row))
+        return answer(await withdrawal(await reach(request, None), parsing.identity(withdrawal_id)))
 
     @extend_schema(**wallet_schemas.CANCEL_WITHDRAWAL)
     async def delete(self, request: ApiRequest, withdrawal_id: str) -> HttpResponse:
         Query(request, known=())
-        caller, wanted = caller_of(request), parsing.identity(withdrawal_id)
-        within = await reach(request, None)
-        row = await _withdrawal(caller, within, wanted)
-        asked = asked_by(request, caller, path="DELETE /withdrawals", needs_key=False)
-        await committed(withdrawals.cancel, withdrawal_id=row.id, asked=asked, reason="asked by the client")
-        return answer(withdrawal_view(await _withdrawal(caller, within, row.id)))
+        wanted, within = parsing.identity(withdrawal_id), await reach(request, None)
+        await withdrawal(within, wanted)
+        assert wanted is not None  # else there was none
+        asked = asked_by(request, caller_of(request), path="DELETE /withdrawals", needs_key=False)
+        await committed(withdrawals.cancel, withdrawal_id=wanted, asked=asked, reason="asked by the client")
+        return answer(await withdrawal(within, wanted))
 
 
 # -- where to
@@ -186,8 +212,7 @@ class AddressesView(ApiView):
         query = Query(request, known=LISTED)
         limit, before = query.limit(), query.cursor()
         asset_id, within = await asset_asked(query), await reach(request, query.account())
-        rows = await run_in_thread(movement_queries.addresses, asset_id=asset_id, before=before, limit=limit + 1, **within)
-        return listed(rows, address_view, limit)
+        return await listed(movement_queries.addresses, address_view, limit=limit, asset_id=asset_id, before=before, **within)
 
     @extend_schema(**wallet_schemas.ADD_ADDRESS)
     async def post(self, request: ApiRequest) -> HttpResponse:
@@ -198,8 +223,8 @@ class AddressesView(ApiView):
         address_id, replay = await committed(
             addresses.add_address, account_id=account_id, asset=wanted.asset, address=wanted.address, label=wanted.label, asked=asked
         )
-        rows = await run_in_thread(movement_queries.addresses, address_id=address_id, **await reach(request, None))
-        return answer(address_view(rows[0]), status=200 if replay else 201, replay=replay)
+        told = await address(await reach(request, None), address_id)
+        return answer(told, status=200 if replay else 201, replay=replay)
 
 
 class AddressView(ApiView):
@@ -209,14 +234,12 @@ class AddressView(ApiView):
     async def delete(self, request: ApiRequest, address_id: str) -> HttpResponse:
         Query(request, known=())
         caller, wanted, within = caller_of(request), parsing.identity(address_id), await reach(request, None)
-        found = [] if wanted is None else await run_in_thread(movement_queries.addresses, address_id=wanted, **within)
-        if not found:
-            raise NotHere("There is no such address.")
-        account_id = await one_account(caller, found[0].account)
+        found = await address(within, wanted)
+        assert wanted is not None  # else there was none
+        account_id = await one_account(caller, found["account"])
         asked = asked_by(request, caller, path="DELETE /withdrawal-addresses", needs_key=False)
-        await committed(addresses.remove_address, account_id=account_id, address_id=found[0].id, asked=asked)
-        [row] = await run_in_thread(movement_queries.addresses, address_id=found[0].id, **within)
-        return answer(address_view(row))
+        await committed(addresses.remove_address, account_id=account_id, address_id=wanted, asked=asked)
+        return answer(await address(within, wanted))
 
 
 # -- deposits and transfers
@@ -230,7 +253,7 @@ class DepositsView(ApiView):
         query = Query(request, known=("account", "limit", "cursor"))
         limit, before = query.limit(), query.cursor()
         within = await reach(request, query.account())
-        return listed(await run_in_thread(movement_queries.deposits, before=before, limit=limit + 1, **within), deposit_view, limit)
+        return await listed(movement_queries.deposits, deposit_view, limit=limit, before=before, **within)
 
 
 class TransfersView(ApiView):
@@ -251,12 +274,11 @@ class TransfersView(ApiView):
             amount=wanted.amount,
             asked=asked,
         )
-        row = await run_in_thread(
-            movement_queries.transfer_between, institution_id=caller.principal.institution_id, transfer_id=made.transfer_id
+        institution_id = caller.principal.institution_id
+        told = await shown(
+            movement_queries.transfer_between, transfer_view, "transfer", institution_id=institution_id, transfer_id=made.transfer_id
         )
-        if row is None:
-            raise NotHere("There is no such transfer.")
-        return answer(transfer_view(row), status=200 if made.replay else 201, replay=made.replay)
+        return answer(told, status=200 if made.replay else 201, replay=made.replay)
 
 
 async def sibling(caller: auth.Caller, named: str) -> int:
@@ -282,16 +304,16 @@ class StatementsView(ApiView):
             raise parsing.missing("from")
         caller = caller_of(request)
         account_id = await one_account(caller, query.account())
-        found = await run_in_thread(
-            statements.statement,
-            institution_id=caller.principal.institution_id,
-            account_id=account_id,
-            start=start,
-            end=end or now,
-            now=now,
-        )
+        institution_id = caller.principal.institution_id
+        asked: dict[str, Any] = {"institution_id": institution_id, "account_id": account_id, "start": start, "end": end or now, "now": now}
         if told_as == "json":
-            return answer(statements.as_json(found))
-        response = HttpResponse(statements.as_csv(found), content_type="text/csv; charset=utf-8")
-        response.headers["Content-Disposition"] = f'attachment; filename="{statements.file_name(found)}"'
+            return answer(await run_in_thread(lambda: statements.as_json(statements.statement(**asked))))
+
+        def sheet() -> tuple[str, str]:
+            found = statements.statement(**asked)
+            return statements.as_csv(found), statements.file_name(found)
+
+        content, name = await run_in_thread(sheet)
+        response = HttpResponse(content, content_type="text/csv; charset=utf-8")
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response

@@ -156,7 +156,7 @@ class _OfApproved(Operation):
     right = Right.MOVE_MONEY
 
     def is_offered(self, row: Any) -> bool:
-        return row.withdrawal.state == WithdrawalState.APPROVED
+        return bool(row.withdrawal.state == WithdrawalState.APPROVED)
 
     def effect(self, request: HttpRequest, row: Any) -> Sequence[Facts | Table]:
         return [Facts("", [("Account", row.account or "–"), ("Amount", f"{row.amount} {row.asset.code}"), ("Address", row.to)])]

@@ -30,6 +30,7 @@ from orders.requests import Nonce, Principal
 
 READ: Final = "read"
 TRADE: Final = "trade"
+WITHDRAW: Final = "withdraw"  # of keys alone: a log-in has no list of allowed addresses
 
 # What each role of a person may do through the API. Staff without an institution act on the whole platform, others on their own.
 RIGHTS: Final[dict[str, frozenset[str]]] = {

@@ -10,5 +10,9 @@ CHANGES: Final = {
     "api_key.scopes": "institutions.key_scopes.ChangeScopes",
     "limit.change": "risk.limit_changes.ChangeLimit",
     "symbol.fees": "markets.fee_changes.ChangeFees",
+    "wallet.adjustment": "wallet.adjustments.Adjustment",
+    "wallet.correction": "wallet.adjustments.Correction",
+    "withdrawal.approve": "wallet.withdrawal_requests.ApproveWithdrawal",
+    "withdrawal.limit": "wallet.withdrawal_requests.ChangeWithdrawalLimit",
     "symbol.resume": "orders.resuming.ResumeSymbol",
 }

@@ -22,6 +22,8 @@ class Right(StrEnum):
     EDIT_CLIENTS = "edit_clients"  # institutions, accounts, people
     EDIT_LIMITS = "edit_limits"
     EDIT_KEYS = "edit_keys"  # create and revoke API keys, ask for other scopes
+    MOVE_MONEY = "move_money"  # deposits, sending withdrawals, asking for adjustments and corrections
+    EDIT_ADDRESSES = "edit_addresses"  # where accounts may withdraw to
     CHECK_CHANGES = "check_changes"  # decide about what another person has asked for (institutions.requests)
     WORK_ALERTS = "work_alerts"  # take, assign, note, escalate, close, open again
     SETTLE_BREAKS = "settle_breaks"  # own and resolve what reconciliation found
@@ -39,11 +41,12 @@ RIGHTS: Final[dict[str, frozenset[Right]]] = {
         Right.CANCEL_ALL,
         Right.FREEZE,
         Right.DEAD_LETTERS,
+        Right.MOVE_MONEY,
         Right.CHECK_CHANGES,
         Right.KILL_SWITCH,
         Right.SETTLE_BREAKS,
     },
-    Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS}),
+    Role.INSTITUTION_ADMIN: frozenset({Right.BACK_OFFICE, Right.EDIT_KEYS, Right.EDIT_ADDRESSES}),
     Role.TRADER: frozenset(),
     Role.QUANT: frozenset(),
 }

@@ -92,7 +92,7 @@ BALANCES = Check(
 
 HOLDS = Check(
     "holds",
-    "what each balance holds against its open orders and pending amends",
+    "what each balance holds against its open orders, pending amends and pending withdrawals",
     """
     WITH reserved AS (
         SELECT account_id, asset_id, sum(held) AS held FROM (
@@ -101,12 +101,14 @@ HOLDS = Check(
             UNION ALL
             SELECT o.account_id, CASE o.side WHEN 'BUY' THEN s.quote_id ELSE s.base_id END, m.extra_held
             FROM orders_amend m JOIN orders_order o ON o.id = m.order_id JOIN markets_symbol s ON s.id = o.symbol_id
-            WHERE m.status = 'PENDING' AND m.extra_held <> 0) AS part
+            WHERE m.status = 'PENDING' AND m.extra_held <> 0
+            UNION ALL
+            SELECT w.account_id, w.asset_id, w.amount FROM wallet_withdrawal w WHERE w.state IN ('REQUESTED', 'APPROVED')) AS part
         GROUP BY account_id, asset_id
     )
     SELECT 'wallet_balance', format('account_id=%%s asset_id=%%s', account_id, asset_id), trim_scale(coalesce(r.held, 0))::text,
            coalesce(trim_scale(b.held)::text, 'no row'),
-           format('account %%s: its orders and pending amends hold %%s %%s, its balance holds %%s', coalesce(a.name, account_id::text),
+           format('account %%s: its orders, amends and withdrawals hold %%s %%s, its balance holds %%s', coalesce(a.name, account_id::text),
                   trim_scale(coalesce(r.held, 0)), s.code, coalesce(trim_scale(b.held)::text, 'nothing'))
     FROM reserved r FULL JOIN wallet_balance b USING (account_id, asset_id)
     LEFT JOIN institutions_account a ON a.id = account_id LEFT JOIN markets_asset s ON s.id = asset_id

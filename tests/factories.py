@@ -7,13 +7,17 @@ from uuid import UUID
 
 import factory
 from django.db import connection, transaction
+from django.test import override_settings
 
 from exchange_platform.ids import uuid7, uuid_ms
 from institutions.models import Account, Institution, User
 from institutions.services import IssuedKey, create_account, create_api_key, create_institution, create_user
 from markets.models import Asset, Symbol
 from markets.services import create_asset, create_symbol
+from wallet.addresses import add_address
+from wallet.asking import Asked
 from wallet.services import deposit
+from wallet.withdrawals import request_withdrawal
 
 ACTOR = "tests"
 PASSWORD = "correct horse battery staple"
@@ -100,6 +104,15 @@ class SymbolFactory(factory.Factory):
 def fund(account: Account, asset: Asset, amount: Decimal | int | str) -> None:
     house()
     deposit(account_id=account.pk, asset=asset.code, amount=Decimal(amount), reference=f"funds {uuid7()}", actor=ACTOR)
+
+
+def withdrawal_row(account: Account, asset: Asset, address: str, amount: Decimal | int = 1) -> UUID:
+    """A withdrawal that waits for a person, to an address that could be used at once."""
+    with override_settings(WITHDRAWAL_COOL_OFF_S=0):
+        add_address(account_id=account.pk, asset=asset.code, address=address, asked=Asked(actor=ACTOR))
+    return request_withdrawal(
+        account_id=account.pk, asset=asset.code, amount=Decimal(amount), address=address, asked=Asked(actor=ACTOR)
+    ).withdrawal_id
 
 
 def _identity(at_ms: int | None) -> UUID:

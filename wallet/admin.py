@@ -15,9 +15,11 @@ from exchange_platform.back_office.panels import add_panel
 from exchange_platform.back_office.site import add_page
 from institutions.back_office import account_link, accounts_asked, accounts_by_id, institution_link, offer_institutions
 from institutions.models import Account
-from wallet import queries
+from wallet import queries, statement_pages, withdrawal_pages
 from wallet.ledger import Asset
 from wallet.queries import BalanceRow
+
+__all__ = ["statement_pages", "withdrawal_pages"]  # pages that register themselves
 
 MANY = 200
 

@@ -5,13 +5,15 @@ the caller's transaction and refuses to run without one.
 """
 
 import hashlib
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from exchange_platform.db import EXACT, require_transaction
 from exchange_platform.errors import ExchangeError
@@ -124,22 +126,27 @@ def post(
     amount: Decimal,
     reference: str | None = None,
     transfer_id: UUID | None = None,
+    from_hold: bool = False,
 ) -> UUID:
     """Move `amount` (in whole units of the asset) from the debit account to the credit account; returns the transfer's id.
 
     A customer's side changes its balance row, and a customer never goes below what is held; a house account has no balance row
-    and may owe: its balance is the sum of its transfers. The moment is the id's millisecond.
+    and may owe: its balance is the sum of its transfers. The moment is the id's millisecond. `from_hold`: the debit account held
+    the amount before, for this movement, and holds it no more.
     Joins the caller's transaction. Locks: the customers' account rows by id, then their balances by (account, asset).
-    Raises: InvalidAmount, InsufficientFunds, NotFound (an account).
+    Raises: InvalidAmount (also for more than the asset's supply may be), InsufficientFunds, NotFound (an account).
     """
     check_amount(amount, asset)
     kinds = _kinds([debit_account_id, credit_account_id])
     customers = [account for account, what in kinds.items() if what == "CUSTOMER"]
     lock_accounts(customers)
     changes = {debit_account_id: -amount, credit_account_id: amount}
-    told = {account: AccountNews(balances=[_change_balance(account, asset, changes[account])]) for account in sorted(customers)}
+    told: dict[int, AccountNews] = {}
+    for account in sorted(customers):
+        release = amount if from_hold and account == debit_account_id else Decimal(0)
+        told[account] = AccountNews(balances=[_change_balance(account, asset, changes[account], release)])
     transfer_id = transfer_id or uuid7()
-    with connection.cursor() as cursor:
+    with connection.cursor() as cursor, _supply_bounded(asset):
         cursor.execute(
             """INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, reference, created_at)
                VALUES (%s, 0, %s, %s, %s, %s, %s, %s, %s)""",
@@ -169,8 +176,48 @@ def _kinds(account_ids: list[int]) -> dict[int, str]:
     return kinds
 
 
-def _change_balance(account_id: int, asset: Asset, change: Decimal) -> list[object]:
-    """Returns what the account is told: asset, posted, held."""
+def hold(*, account_id: int, asset: Asset, amount: Decimal) -> None:
+    """Reserve `amount` of what is available. Joins the caller's transaction. Locks: the account's row, its balance.
+
+    Raises: InvalidAmount, InsufficientFunds.
+    """
+    check_amount(amount, asset)
+    _move_hold(account_id, asset, amount)
+
+
+def release(*, account_id: int, asset: Asset, amount: Decimal) -> None:
+    """Give back what `hold` reserved. Joins the caller's transaction. Locks: the account's row, its balance. Raises: InsufficientFunds."""
+    _move_hold(account_id, asset, -amount)
+
+
+def _move_hold(account_id: int, asset: Asset, change: Decimal) -> None:
+    lock_accounts([account_id])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE wallet_balance SET held = held + %s
+               WHERE account_id = %s AND asset_id = %s AND held + %s BETWEEN 0 AND posted RETURNING posted, held""",
+            [change, account_id, asset.id, change],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise InsufficientFunds(f"Less than {abs(change):f} {asset.code} is {'available' if change > 0 else 'held'}.", field="amount")
+    news = AccountNews(balances=[[asset.id, *map(str, row)]])
+    _tell({account_id: news}, at_ms=time.time_ns() // 1_000_000)
+
+
+@contextmanager
+def _supply_bounded(asset: Asset) -> Iterator[None]:
+    """The database bounds the supply of an asset; its refusal in the words of this room. Raises: InvalidAmount."""
+    try:
+        yield
+    except IntegrityError as problem:
+        if "supply_sane" not in str(problem):
+            raise
+        raise InvalidAmount(f"With this there would be more {asset.code} than a balance can hold.", field="amount") from None
+
+
+def _change_balance(account_id: int, asset: Asset, change: Decimal, release: Decimal) -> list[object]:
+    """Returns what the account is told: asset, posted, held. `release`: how much less is held after it."""
     with connection.cursor() as cursor:
         if change > 0:
             cursor.execute(
@@ -184,11 +231,12 @@ def _change_balance(account_id: int, asset: Asset, change: Decimal) -> list[obje
                 raise InvalidAmount(f"With {change:f} {asset.code} more the balance would be more than it can hold.", field="amount")
         else:
             cursor.execute(
-                """UPDATE wallet_balance SET posted = posted + %s
-                   WHERE account_id = %s AND asset_id = %s AND posted - held + %s >= 0 RETURNING posted, held""",
-                [change, account_id, asset.id, change],
+                """UPDATE wallet_balance SET posted = posted + %(change)s, held = held - %(release)s
+                   WHERE account_id = %(account)s AND asset_id = %(asset)s AND held >= %(release)s
+                     AND posted - held + %(change)s + %(release)s >= 0 RETURNING posted, held""",
+                {"change": change, "release": release, "account": account_id, "asset": asset.id},
             )
             row = cursor.fetchone()
             if row is None:
-                raise InsufficientFunds(f"Less than {-change:f} {asset.code} is available.", field="amount")
+                raise InsufficientFunds(f"Less than {-change:f} {asset.code} is {'held' if release else 'available'}.", field="amount")
     return [asset.id, *map(str, row)]

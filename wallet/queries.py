@@ -18,7 +18,7 @@ from wallet.ledger import Asset
 # Written out as in the partial indexes transfer_movement_debit and transfer_movement_credit.
 _MOVEMENT: Final = "kind NOT IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE')"
 _COLUMNS: Final = "t.id, t.leg, t.kind, t.asset_id, t.debit_account_id, t.credit_account_id, t.amount, t.reference, t.created_at"
-_LAST: Final = UUID(int=2**128 - 1)
+LAST: Final = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def movements(*, institution_id: int | None, account_ids: Sequence[int], before:
                     (SELECT {_COLUMNS} FROM wallet_transfer t WHERE t.credit_account_id = mine.account_id AND t.id < %(before)s
                         AND t.{_MOVEMENT} ORDER BY t.id DESC LIMIT %(limit)s)
                 ) m ORDER BY m.id DESC, m.leg""",
-            {"accounts": array(account_ids), "before": before or _LAST, "limit": limit},
+            {"accounts": array(account_ids), "before": before or LAST, "limit": limit},
         )
         return [TransferRow(*row) for row in cursor.fetchall()]
 

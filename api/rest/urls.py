@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from api.rest import accounts, documents, login, markets, orders, trades
+from api.rest import accounts, documents, login, markets, orders, trades, wallet
 
 urlpatterns = [
     path("auth/token", login.TokenView.as_view()),
@@ -25,6 +25,13 @@ urlpatterns = [
     path("balances", accounts.BalancesView.as_view()),
     path("positions", accounts.PositionsView.as_view()),
     path("ledger", accounts.LedgerView.as_view()),
+    path("withdrawals", wallet.WithdrawalsView.as_view()),
+    path("withdrawals/<str:withdrawal_id>", wallet.WithdrawalView.as_view()),
+    path("withdrawal-addresses", wallet.AddressesView.as_view()),
+    path("withdrawal-addresses/<str:address_id>", wallet.AddressView.as_view()),
+    path("deposits", wallet.DepositsView.as_view()),
+    path("transfers", wallet.TransfersView.as_view()),
+    path("statements", wallet.StatementsView.as_view()),
     path("fees", accounts.FeesView.as_view()),
     path("schema", documents.SchemaView.as_view(), name="schema"),
     path("docs", documents.SwaggerView.as_view(), name="docs"),

@@ -30,6 +30,9 @@ GROUPS: Final[list[tuple[str, list[Entry]]]] = [
         [
             ("Balances", "account_balance_wallet", "wallet_balances", "back_office", "Posted, held and available, by account and asset"),
             ("Transfers", "sync_alt", "wallet_transfers", "back_office", "The double-entry ledger, trades and movements"),
+            ("Withdrawals", "outbound", "wallet_withdrawal_changelist", "back_office", "What goes out: sent, failed, cancelled"),
+            ("Addresses", "contacts", "wallet_address_changelist", "back_office", "Where accounts may withdraw to, and from when on"),
+            ("Statements", "description", "wallet_statements", "back_office", "Of an account and period, also as a file"),
             ("Breaks", "rule", "orders_break_changelist", "read_platform", "What did not agree, and what it was"),
         ],
     ),

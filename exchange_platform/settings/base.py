@@ -26,6 +26,8 @@ COMMAND_LOG_KEPT_DAYS: int = env.whole_number("COMMAND_LOG_KEPT_DAYS", 90)
 
 # A break in customers' funds stops trading of what it touches (orders.breaks); resuming needs two people.
 RECONCILE_HALTS: bool = env.flag("RECONCILE_HALTS", True)
+# How long an address waits before money may be withdrawn to it.
+WITHDRAWAL_COOL_OFF_S: int = env.whole_number("WITHDRAWAL_COOL_OFF_S", 86_400)
 
 INSTALLED_APPS: list[str] = [
     "unfold.apps.BasicAppConfig",

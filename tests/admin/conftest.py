@@ -26,6 +26,7 @@ from tests.factories import (
     fund,
     order_row,
     trade_row,
+    withdrawal_row,
 )
 from tests.support.approvals import set_limit
 
@@ -82,6 +83,8 @@ def office(module_database: str) -> Office:
         Position.objects.create(account_id=account.pk, symbol_id=symbol.pk, quantity=quantity, cost=abs(quantity) * 90, realised=7)
     my_order = order_row(mine, symbol, client_order_id="my-order")
     their_order = order_row(theirs, symbol, client_order_id="their-order")
+    for account, place in ((mine, "my-address"), (theirs, "their-address")):
+        withdrawal_row(account, quote, place)
     return Office(
         alpha=alpha,
         beta=beta,

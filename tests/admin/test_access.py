@@ -11,6 +11,7 @@ from institutions.models import AuditEntry, User
 from institutions.rights import RIGHTS, Right, may
 from tests.admin.conftest import Office, text_of
 from tests.factories import PASSWORD
+from wallet.models import Address, Withdrawal
 
 PLATFORM_ONLY = ("audit", "outbox", "deadletter", "checkpoint", "archivedpartition", "shard", "risk_alert", "orders_break", "platform")
 PAGES = [entry[2] for _, entries in GROUPS for entry in entries]
@@ -79,6 +80,8 @@ LISTS: list[tuple[str, Callable[[Office], str], Callable[[Office], str]]] = [
     ("orders_trade_changelist", lambda o: str(o.trade), lambda o: str(o.their_trade)),
     ("wallet_balances", lambda o: o.mine.name, lambda o: o.theirs.name),
     ("orders_positions", lambda o: o.mine.name, lambda o: o.theirs.name),
+    ("wallet_withdrawal_changelist", lambda o: o.mine.name, lambda o: o.theirs.name),
+    ("wallet_address_changelist", lambda o: "my-address", lambda o: "their-address"),
     ("wallet_transfers", lambda o: str(o.trade), lambda o: str(o.their_trade)),
     ("risk_limit_changelist", lambda o: "OPEN_ORDERS</a>", lambda o: ">77<"),
     ("risk_symbolrule_changelist", lambda o: "ALLOWED</a>", lambda o: "BLOCKED</a>"),
@@ -108,6 +111,8 @@ def test_pages_of_others_are_not_there_for_an_institution(office: Office) -> Non
         ("orders_order_change", office.their_order),
         ("orders_trade_change", office.their_trade),
         ("wallet_transfer", office.their_trade),
+        ("wallet_withdrawal_change", Withdrawal.objects.get(account_id=office.theirs.pk).pk),
+        ("wallet_address_change", Address.objects.get(account_id=office.theirs.pk).pk),
     ]:
         url = reverse(f"admin:{name}", args=[str(pk)])
         assert client.get(url).status_code == 404, name

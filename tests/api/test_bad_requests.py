@@ -22,7 +22,7 @@ def error(reply: httpx.Response) -> tuple[int, str]:
     return reply.status_code, body["code"]
 
 
-@pytest.mark.parametrize("path", ["/no/such/path", "/orders/", "/orders/a/b", "/candles", "/withdrawals", "/strategies"])
+@pytest.mark.parametrize("path", ["/no/such/path", "/orders/", "/orders/a/b", "/candles", "/withdrawals/a/b", "/strategies"])
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_an_unknown_path_is_404(run_api: Any, method: str, path: str) -> None:
     assert error(run_api(lambda client: client.call(method, path))) == (404, "NOT_FOUND")

@@ -118,6 +118,20 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     },
     "wallet_transferkey": {"scope": "test", "fingerprint": b"", "transfer_id": order_id(1)},
     "wallet_balance": {"posted": 0, "held": 0},
+    "wallet_supply": {"asset_id": USD, "amount": 1},
+    "wallet_withdrawallimit": {"asset_id": USD, "automatic": 0},
+    "wallet_withdrawal": {
+        "account_id": ALICE,
+        "asset_id": USD,
+        "amount": 1,
+        "address_id": order_id(ALICE),
+        "state": "REQUESTED",
+        "is_automatic": False,
+        "changed_by": "test",
+        "note": "",
+        "created_at": NOW,
+        "changed_at": NOW,
+    },
     "orders_order": {
         "account_id": ALICE,
         "symbol_id": MARKET,
@@ -311,6 +325,12 @@ def lay_the_ground(connection: Connection) -> None:
     )
     insert(connection, "markets_asset", {"id": BTC, "code": "TBTC", "scale": 8}, {"id": USD, "code": "TUSD", "scale": 6})
     insert(connection, "markets_symbol", id=MARKET, name="TBTC/TUSD")
+    for account, asset in ((ALICE, USD), (BOB, BTC)):  # an address that can be used from this transaction on
+        connection.execute(
+            """INSERT INTO wallet_address (id, account_id, asset_id, address, label, added_by, added_at, usable_at)
+               VALUES (%s, %s, %s, 'somewhere', '', 'test', now(), now())""",
+            [order_id(account), account, asset],
+        )
 
 
 def one(connection: Connection, statement: str, *parameters: Any) -> Any:

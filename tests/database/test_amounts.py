@@ -19,6 +19,9 @@ MONEY: dict[str, dict[str, Any]] = {
     "risk_position": {"account_id": ALICE},
     "risk_exposure": {"account_id": ALICE},
     "risk_dayresult": {"account_id": ALICE, "opening": -7, "latest": -7, "peak": -7, "high": 7},
+    "wallet_supply": {"asset_id": BTC},
+    "wallet_withdrawal": {"id": order_id(1)},
+    "wallet_withdrawallimit": {},
 }
 STOP = {"order_type": "STOP_LIMIT", "stop_price": 90, "trigger_source": "LAST"}
 # Amounts that may be zero, and those that may be below zero (fees: a rebate; rates of fees).
@@ -41,6 +44,8 @@ ZERO_ALLOWED: dict[str, set[str]] = {
     "risk_position": {"quantity", "cost", "realised", "opening_quantity", "opening_cost", "opening_realised"},
     "risk_exposure": {"buying", "spending", "open_value", "traded"},
     "risk_dayresult": {"opening", "latest", "peak", "high", "equity"},
+    "wallet_supply": {"amount"},
+    "wallet_withdrawallimit": {"automatic"},
 }
 NEGATIVE_ALLOWED = {
     "orders_order": {"fee", "maker_fee_rate", "taker_fee_rate"},
@@ -48,6 +53,7 @@ NEGATIVE_ALLOWED = {
     "markets_symbol": {"maker_fee", "taker_fee"},
     "risk_position": {"quantity", "realised", "opening_quantity", "opening_realised"},
     "risk_dayresult": {"opening", "latest", "peak", "high"},
+    "wallet_supply": {"amount"},
 }
 
 COLUMNS = [
@@ -66,6 +72,9 @@ COLUMNS = [
         "risk_position": "quantity cost realised opening_quantity opening_cost opening_realised",
         "risk_exposure": "buying spending open_value traded",
         "risk_dayresult": "opening latest peak high equity",
+        "wallet_supply": "amount",
+        "wallet_withdrawal": "amount",
+        "wallet_withdrawallimit": "automatic",
     }.items()
     for name in names.split()
 ]

@@ -39,6 +39,7 @@ APPEND_ONLY = (
     "risk_alertevidence",
     "risk_alerthistory",
     "risk_alertnote",
+    "wallet_withdrawalstep",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -66,6 +67,7 @@ SOME_COLUMN = {
     "risk_alertevidence": "reference",
     "risk_alerthistory": "state",
     "risk_alertnote": "text",
+    "wallet_withdrawalstep": "actor",
 }
 
 
@@ -87,6 +89,7 @@ def history(ground: Connection) -> Connection:
         "wallet_carriedsum",
         *({**month, "account_id": account, "amount": amount} for account, amount in ((ALICE, 1), (OUTSIDE, -1))),
     )
+    insert(ground, "wallet_withdrawal", id=order_id(1))  # and its first step
     insert(ground, "orders_anchor")
     insert(ground, "orders_carriedtrade", **month)
     insert(ground, "orders_carriedposition", **month)

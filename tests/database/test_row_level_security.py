@@ -34,6 +34,9 @@ SEEN = {
     "institutions_account": ("id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
     "institutions_changerequest": ("subject", {NORTH: {"account:alice"}, SOUTH: {"account:bob"}}),
     "wallet_balance": (BALANCE, {NORTH: {f"{ALICE} {USD}"}, SOUTH: {f"{BOB} {BTC}"}}),
+    "wallet_address": ("account_id::text", {NORTH: {f"{ALICE}"}, SOUTH: {f"{BOB}"}}),
+    "wallet_withdrawal": (ORDER.format("id"), {NORTH: {"1"}, SOUTH: {"2"}}),
+    "wallet_withdrawalstep": (ORDER.format("withdrawal_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "wallet_transfer": (TRANSFER, {NORTH: {"1 0", "9 0", "9 1", "9 2"}, SOUTH: {"2 0", "9 0", "9 1"}}),
     "orders_order": (ORDER.format("id"), {NORTH: {"1"}, SOUTH: {"2"}}),
     "orders_openorder": (ORDER.format("order_id"), {NORTH: {"1"}, SOUTH: {"2"}}),
@@ -64,6 +67,8 @@ def two_tenants(ground: Connection) -> Connection:
     )
     insert(ground, "institutions_changerequest", institution_id=NORTH)
     insert(ground, "institutions_changerequest", institution_id=SOUTH, subject="account:bob")
+    insert(ground, "wallet_withdrawal", id=order_id(1))
+    insert(ground, "wallet_withdrawal", id=order_id(2), account_id=BOB, asset_id=BTC, address_id=order_id(BOB))
     for account, number in ((ALICE, 1), (BOB, 2)):
         ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [account])
         for table in ("risk_position", "risk_exposure", "risk_dayresult"):

@@ -728,7 +728,7 @@ def test_the_command_names_a_break_and_exits_with_1(committed: str, capsys: pyte
     assert caught.value.code == 1
     told = capsys.readouterr().out
     assert f"BREAK holds: wallet_balance account_id={ALICE} asset_id={USD}" in told
-    assert "account alice: its orders and pending amends hold 138.93 TUSD, its balance holds 140" in told
+    assert "account alice: its orders, amends and withdrawals hold 138.93 TUSD, its balance holds 140" in told
     assert "Halted: TBTC/TUSD, QUIET/TUSD." in told
     assert told.rstrip().splitlines()[-1].startswith("1 break.")
 
@@ -766,7 +766,7 @@ def test_the_command_speaks_json_and_its_process_ends_with_1(committed: str) -> 
             "key": f"account_id={ALICE} asset_id={USD}",
             "expected": "138.93",
             "found": "140",
-            "sentence": "account alice: its orders and pending amends hold 138.93 TUSD, its balance holds 140",
+            "sentence": "account alice: its orders, amends and withdrawals hold 138.93 TUSD, its balance holds 140",
         }
     ]
 

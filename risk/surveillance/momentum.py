@@ -17,7 +17,7 @@ class MomentumIgnition:
 
     burst_ms: int = 60_000
     takers: int = 3
-    move: Decimal = Decimal("0.0015")
+    move: Decimal = Decimal("0.0005")
     share: Decimal = Decimal("0.5")
     reverse_ms: int = 180_000
     reversed: Decimal = Decimal("0.5")
@@ -51,7 +51,8 @@ def _judge(scene: Scene, number: int, owner: int, driven: str, parameters: Momen
         return None
     begin = burst[0].at_ms
     sign = 1 if driven == BUY else -1
-    if (burst[-1].price - burst[0].price) * sign < burst[0].price * parameters.move:
+    farthest = max(burst, key=lambda t: t.price * sign).price
+    if (farthest - burst[0].price) * sign < burst[0].price * parameters.move:
         return None
     back = [t for t in own if t.at_ms >= end and scene.owner(t.seller if driven == BUY else t.buyer) == owner and t not in burst]
     bought, sold = _volume(burst), _volume(back)
@@ -73,7 +74,7 @@ def _judge(scene: Scene, number: int, owner: int, driven: str, parameters: Momen
         severity=severity_of(score),
         score=score,
         key=f"momentum:{scene.symbol_id}:{owner}:{driven}:{end // parameters.reverse_ms}",
-        title=f"drove the price from {burst[0].price:f} to {burst[-1].price:f}, then traded {sold:f} the other way",
+        title=f"drove the price from {burst[0].price:f} to {farthest:f}, then traded {sold:f} the other way",
         at_ms=last.at_ms,
         accounts=tuple(sorted({_account_of(scene, t, owner) for t in (*burst, *back)})),
         orders=tuple(dict.fromkeys([t.taker_order for t in burst])),

@@ -20,9 +20,9 @@ class Pressure:
     `distance`: farthest from the trade's price, as a share of it. `filled_at_most`: share of it that may have traded. `ratio`: what was cancelled
     against what the other side traded, at least. `imbalance`: against what the owner had on the other side in all, at least. `large`: against
     the usual size of a trade, at least. `levels`: from how many prices on it is layering. `again_ms`: episodes of one owner so near each
-    other strengthen each other. `once`: what one episode alone counts. `alert_at`: the least score."""
+    other strengthen each other, and what it ordered in so long is what they are held against. `alert_at`: the least score."""
 
-    life_ms: int = 180_000
+    life_ms: int = 90_000
     cancel_ms: int = 10_000
     distance: Decimal = Decimal("0.01")
     filled_at_most: Decimal = Decimal("0.2")
@@ -31,8 +31,7 @@ class Pressure:
     large: Decimal = Decimal(2)
     levels: int = 3
     again_ms: int = 1_800_000
-    once: Decimal = Decimal("0.75")
-    alert_at: Decimal = Decimal("0.4")
+    alert_at: Decimal = Decimal("0.36")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,9 @@ class _Episode:
 
 
 def find(scene: Scene, parameters: Pressure = Pressure()) -> list[Finding]:
-    """One finding per order that traded under pressure: score grows with how much more was shown than traded, how lopsided the owner's orders
-    were, how soon they were gone, and with repetition. A market maker who takes all quotes away after a fill is not lopsided."""
+    """One finding per order that traded under pressure: score = how lopsided the owner's orders were × how soon they were gone × share of all it
+    ordered that was for show × (1 − ½ⁿ) for n episodes (a staircase counts as one more). A market maker who takes all quotes away after a fill is not lopsided, and
+    who trades much otherwise changes his mind by chance."""
     usual = _usual(scene)
     episodes: dict[int, list[_Episode]] = {}
     found: list[Finding] = []
@@ -132,7 +132,8 @@ def _traded(scene: Scene, owner: int, side: str, since_ms: int, until_ms: int) -
 
 def _told(scene: Scene, episodes: Sequence[_Episode], order_id: str, parameters: Pressure) -> Finding | None:
     last = episodes[-1]
-    score = last.score * (parameters.once if len(episodes) == 1 else ONE)
+    share = _share(scene, episodes, parameters)
+    score = last.score * share * (ONE - HALF ** (len(episodes) + (last.levels >= parameters.levels)))
     if score < parameters.alert_at:
         return None
     kind = LAYERING if last.levels >= parameters.levels else SPOOFING
@@ -149,11 +150,21 @@ def _told(scene: Scene, episodes: Sequence[_Episode], order_id: str, parameters:
         trades=tuple(episode.trade.id for episode in episodes),
         details={
             "ratio": f"{last.ratio:.1f}",
+            "share_of_owner": f"{rounded(share):f}",
             "imbalance": f"{last.imbalance:.1f}",
             "episodes": str(len(episodes)),
             "levels": str(last.levels),
         },
     )
+
+
+def _share(scene: Scene, episodes: Sequence[_Episode], parameters: Pressure) -> Decimal:
+    """Of what the owner ordered in the time, on both sides: how much was there to be seen only."""
+    last = episodes[-1]
+    since, until = last.trade.at_ms - parameters.again_ms, last.trade.at_ms
+    ordered = sum((o.quantity for o in scene.orders_of_owner[last.owner] if since <= o.placed_ms <= until), NOTHING)
+    shown = {order.id: order.unfilled for episode in episodes for order in episode.cancelled if since <= order.placed_ms}
+    return sum(shown.values(), NOTHING) / ordered
 
 
 def _account(episode: _Episode, order_id: str) -> int:

@@ -21,8 +21,9 @@ class WashTrading:
 
 
 def find(scene: Scene, parameters: WashTrading = WashTrading()) -> list[Finding]:
-    """One finding per owner and window: score = share of the owner's volume that it traded with itself × (1 − ½ⁿ) for n such trades ×
-    how prompt the promptest was. Accounts of one owner that meet once by chance, among much other trading, stay below."""
+    """One finding per owner and window: score = ⁿ√share × (1 − ½ⁿ) × how prompt the promptest was, for n trades of the owner with itself that are
+    this share of its volume: the more often it happens, the less it matters what else the owner does. Accounts of one owner that meet once
+    by chance, among much other trading, stay below."""
     placed_ms = {order.id: order.placed_ms for order in scene.orders}
     found: list[Finding] = []
     for number in range(scene.first, len(scene.trades)):
@@ -31,15 +32,13 @@ def find(scene: Scene, parameters: WashTrading = WashTrading()) -> list[Finding]
         if owner != scene.owner(trade.taker_account):
             continue
         since = trade.at_ms - parameters.window_ms
-        recent = [
-            scene.trades[n] for n in scene.trades_of_owner[owner] if n <= number and scene.trades[n].at_ms >= since
-        ]  # fmt: skip
+        recent = [scene.trades[n] for n in scene.trades_of_owner[owner] if n <= number and scene.trades[n].at_ms >= since]
         own = [t for t in recent if scene.owner(t.maker_account) == scene.owner(t.taker_account)]
         washed = sum((t.quantity for t in own), NOTHING)
         share = washed / sum((t.quantity for t in recent), NOTHING)
         ages = [t.at_ms - placed_ms[t.maker_order] for t in own if t.maker_order in placed_ms]
         prompt = ONE if ages and min(ages) <= parameters.prompt_ms else parameters.by_chance
-        score = share * (ONE - HALF ** len(own)) * prompt
+        score = share ** (ONE / len(own)) * (ONE - HALF ** len(own)) * prompt
         if score < parameters.alert_at:
             continue
         accounts = tuple(sorted({a for t in own for a in (t.maker_account, t.taker_account)}))

@@ -12,7 +12,7 @@ from typing import Final
 
 from matching.core.messages import BUY, SELL
 from risk.surveillance.scene import Finding, Scene
-from tests.risk.flow import Flow
+from tests.risk.flow import Flow, Step
 
 OPENS_MS: Final = (9 * 60 + 5) * 60_000
 CLOSES_MS: Final = (17 * 60 + 15) * 60_000
@@ -23,11 +23,13 @@ LINKED: Final = ((7, 19), (11, 28))  # honest accounts of one owner, who trade f
 
 @dataclass(frozen=True)
 class Scheme:
-    """One manipulation, or honest trading that looks like one (`kind` ""). `groups`: of its accounts, those that have one owner."""
+    """One manipulation, or honest trading that looks like one (`kind` ""). `groups`: of its accounts, those that have one owner.
+    `came_off`: whether it did anything; an ignition that nobody followed is no ignition."""
 
     kind: str
     accounts: tuple[int, ...]
     groups: tuple[tuple[int, ...], ...] = ()
+    came_off: Callable[[Flow], bool] = lambda flow: True
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ def make_day(seed: int, *, per_kind: int, accounts: int = ACCOUNTS, honest: int 
     flow, schemes = Flow(), []
     number = 1000
     for kind, plan in PLANS.items():
-        for _ in range(honest if kind.startswith("honest") else per_kind):
+        # Half of the ignitions do not come off: nobody sells to who drives, or nobody follows.
+        count = honest if kind.startswith("honest") else per_kind * (2 if kind == "MOMENTUM_IGNITION" else 1)
+        for _ in range(count):
             begin = chance.randrange(OPENS_MS, CLOSES_MS)
             scheme = plan(flow, random.Random(chance.random()), begin, number)
             schemes.append(scheme)
             number += 100
     flow.play()
+    schemes = [scheme for scheme in schemes if scheme.came_off(flow)]
     owners = {account: min(group) for scheme in schemes for group in scheme.groups for account in group}
     owners |= {account: min(pair) for pair in LINKED for account in pair}
     return Day(flow.scene(chance, accounts=accounts, owners=owners), schemes)
@@ -77,9 +82,15 @@ def seconds(chance: random.Random, low: float, high: float) -> int:
     return int(1000 * low * (high / low) ** chance.random())
 
 
-def hand_over(flow: Flow, chance: random.Random, seller: int, buyer: int, lots: int, *, delay_ms: int) -> None:
+def nothing(flow: Flow) -> None:
+    pass
+
+
+def hand_over(
+    flow: Flow, chance: random.Random, seller: int, buyer: int, lots: int, *, delay_ms: int, then: Step = nothing, patience: int = 20
+) -> None:
     """The seller offers inside the spread, or in front of it, and the buyer takes soon after; either may be the one who rests. Where there
-    is no room, what others offer at the price is taken as well."""
+    is no room they wait a little for it, or take a short queue at the price along with theirs."""
     side = chance.choice((BUY, SELL))
     resting, taking = (buyer, seller) if side == BUY else (seller, buyer)
     bid, ask = flow.best(BUY), flow.best(SELL)
@@ -87,12 +98,19 @@ def hand_over(flow: Flow, chance: random.Random, seller: int, buyer: int, lots: 
         return
     inside = list(range(bid + 1, ask))
     ticks = chance.choice(inside) if inside else (bid if side == BUY else ask)
+    if flow.lots_until(side, ticks) > lots and patience:
+        again = partial(
+            hand_over, chance=chance, seller=seller, buyer=buyer, lots=lots, delay_ms=delay_ms, then=then, patience=patience - 1
+        )
+        flow.at(flow.now_ms + chance.randint(200, 2_000), again)
+        return
     order_id = flow.place(resting, side, ticks, lots)
 
     def take(flow: Flow) -> None:
-        if flow.filled(order_id) < lots:
+        if order_id in flow.book:
             flow.place(taking, other(side), ticks, flow.lots_until(side, ticks), rests=False)
         flow.at(flow.now_ms + 2_000, lambda flow: flow.cancel(order_id))
+        then(flow)
 
     flow.at(flow.now_ms + delay_ms, take)
 
@@ -123,23 +141,25 @@ def wash(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
 
 def circle(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
     accounts = tuple(range(number, number + chance.randint(3, 5)))
-    at, lots = begin, chance.randint(20, 600)
+    lots, size = chance.randint(20, 600), 1.0
+    legs: list[tuple[int, int, int]] = []
     for _ in range(chance.randint(1, 3)):
-        size: float = lots
         for seller, buyer in zip(accounts, (*accounts[1:], accounts[0]), strict=True):
             parts = chance.choice((1, 1, 2, 3))
-            for part in range(parts):
-                flow.at(
-                    at + part * 3_000,
-                    partial(
-                        hand_over, chance=chance, seller=seller, buyer=buyer, lots=max(1, int(size / parts)), delay_ms=seconds(chance, 0.05, 2)
-                    ),
-                )
-            if chance.random() < 0.2:
-                flow.at(at + 9_000, partial(small_talk, chance=chance, account=buyer, lots=lots // 10))
-            at += 9_000 + seconds(chance, 1, 100)
+            legs += [(seller, buyer, max(1, int(lots * size / parts)))] * parts
             size *= chance.uniform(0.94, 1.02)
-        at += seconds(chance, 5, 200)
+
+    def go_on(flow: Flow) -> None:
+        if legs:
+            seller, buyer, part = legs.pop(0)
+            wait = seconds(chance, 1, 6) if legs and legs[0][:2] == (seller, buyer) else seconds(chance, 1, 100)
+            if chance.random() < 0.15:
+                small_talk(flow, chance, buyer, lots // 10)
+            hand_over(
+                flow, chance, seller, buyer, part, delay_ms=seconds(chance, 0.05, 2), then=lambda flow: flow.at(flow.now_ms + wait, go_on)
+            )
+
+    flow.at(begin, go_on)
     return Scheme("CIRCULAR_TRADING", accounts)
 
 
@@ -150,7 +170,10 @@ def press(flow: Flow, chance: random.Random, begin: int, number: int, *, levels:
     side = chance.choice((BUY, SELL))  # of what is really wanted
     for _ in range(chance.randint(1, 5)):
         _press_once(flow, chance, at, abuser, victim, side, lots, levels, multiple)
-        at += 30_000 + seconds(chance, 5, 240)
+        if chance.random() < 0.3:
+            flow.at(at + 40_000, partial(small_talk, chance=chance, account=abuser, lots=lots))
+            flow.at(at + 50_000, partial(_large, account=abuser, side=chance.choice((BUY, SELL)), lots=lots, life_ms=seconds(chance, 1, 60)))
+        at += 80_000 + seconds(chance, 5, 240)
         if chance.random() < 0.3:
             side = other(side)
 
@@ -168,7 +191,7 @@ def _press_once(
 ) -> None:
     count, shown = chance.choice(levels), int(lots * chance.uniform(*multiple))
     first = at + (seconds(chance, 0.1, 8) if chance.random() < 0.7 else 0)  # of the wanted order; what is shown may come before or after
-    fill = at + 8_000 + seconds(chance, 0.2, 20)
+    fill = at + 8_000 + seconds(chance, 0.2, 60)
     made: list[str] = []
     wanted: list[str] = []
 
@@ -189,6 +212,11 @@ def _press_once(
             ticks = flow.placed[order_id].ticks
             if order_id in flow.book:
                 flow.place(victim, other(side), ticks, flow.lots_until(side, ticks), rests=False)
+
+    def look(flow: Flow) -> None:
+        if flow.now_ms < fill and not any(flow.filled(order_id) == lots for order_id in wanted):
+            flow.at(flow.now_ms + 200, look)
+            return
         vanish = flow.now_ms + seconds(chance, 0.1, 6)
         for order_id in made:
             flow.at(vanish, partial(Flow.cancel, order_id=order_id))
@@ -204,6 +232,7 @@ def _press_once(
         when += chance.randint(10, 700)
     flow.at(first, want)
     flow.at(fill, be_filled)
+    flow.at(at + 5_000, look)
 
 
 def spoof(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
@@ -235,39 +264,44 @@ def _flash(flow: Flow, account: int, side: int, away: int, life_ms: int) -> None
 
 
 def ignite(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
-    """Sweep level after level, let followers bid (offer) behind, and turn round into them."""
-    abuser, follower, side = number, number + 50, chance.choice((BUY, SELL))
-    at, taken = begin, [0]
+    """Sweep level after level, wait for followers to take and bid (offer) behind, and sell (buy) to them at a profit."""
+    abuser, side = number, chance.choice((BUY, SELL))
+    made: list[str] = []
+    turned: list[str] = []
+
+    def taken(flow: Flow) -> int:
+        return sum(flow.filled(order_id) for order_id in made)
 
     def sweep(flow: Flow) -> None:
-        best, levels = flow.best(other(side)), chance.randint(2, 5)
-        prices = [ticks for ticks, _ in flow.book.levels(other(side))][:levels]
-        if best is not None and prices:
-            order_id = flow.place(abuser, side, prices[-1], flow.lots_until(other(side), prices[-1]), rests=False)
-            taken[0] += flow.filled(order_id)
+        prices = [ticks for ticks, _ in flow.book.levels(other(side))][: chance.randint(1, 3)]
+        if prices:
+            made.append(flow.place(abuser, side, prices[-1], flow.lots_until(other(side), prices[-1]), rests=False))
 
     def follow(flow: Flow) -> None:
-        best = flow.best(other(side))
+        best, lots = flow.best(other(side)), max(1, int(taken(flow) * chance.uniform(0.1, 0.4)))
         if best is not None:
-            flow.place(follower + chance.randint(0, 9), side, worse(side, best, 1), max(1, int(taken[0] * chance.uniform(0.2, 0.5))))
+            bids = chance.random() < 0.8
+            flow.place(number + 50 + chance.randint(0, 9), side, worse(side, best, bids), lots if bids else max(1, lots // 10))
 
     def turn(flow: Flow) -> None:
-        best = flow.best(side)
-        if best is not None:
-            flow.place(abuser, other(side), worse(other(side), best, -chance.randint(0, 2)), max(1, int(taken[0] * share)), rests=False)
+        best, done = flow.best(side), taken(flow)
+        if best is not None and done:
+            paid = sum(flow.filled(order_id) * flow.placed[order_id].ticks for order_id in made) // done
+            if best > paid if side == BUY else best < paid:
+                turned.append(flow.place(abuser, other(side), worse(other(side), paid, 1), max(1, int(done * share)), rests=False))
 
-    share = chance.uniform(0.25, 0.4)
-    for _ in range(chance.randint(3, 7)):
+    at, share = begin, chance.uniform(0.2, 0.5)
+    for _ in range(chance.randint(3, 8)):
         flow.at(at, sweep)
-        at += seconds(chance, 0.3, 8)
-    for _ in range(chance.randint(4, 8)):
+        at += seconds(chance, 0.3, 6)
+    for _ in range(chance.randint(5, 12)):
         flow.at(at, follow)
         at += seconds(chance, 0.2, 5)
     at += seconds(chance, 0.5, 20)
-    for _ in range(chance.randint(3, 4)):
+    for _ in range(chance.randint(3, 5)):
         flow.at(at, turn)
         at += seconds(chance, 0.2, 5)
-    return Scheme("MOMENTUM_IGNITION", (number,))
+    return Scheme("MOMENTUM_IGNITION", (abuser,), came_off=lambda flow: sum(map(flow.filled, turned)) * 3 >= taken(flow) > 0)
 
 
 # -- honest participants

@@ -5,6 +5,19 @@ from django.db.models import Q
 
 from exchange_platform.fields import Amount
 from institutions.models import Account, Institution
+from risk.watch_models import AccountLink, PortfolioSnapshot, Signal, WatchedMark, Watermark
+
+__all__ = [
+    "AccountLink",
+    "AccountState",
+    "Limit",
+    "LimitKind",
+    "PortfolioSnapshot",
+    "Position",
+    "Signal",
+    "WatchedMark",
+    "Watermark",
+]
 
 
 class LimitKind(models.TextChoices):

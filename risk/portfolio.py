@@ -83,7 +83,13 @@ def beyond(snapshot: Snapshot, *, account: int, at_ms: int, day: str, limits: Po
         return []
     var_share = snapshot.risk.historical / snapshot.equity if snapshot.equity > 0 else NOTHING
     cases = (
-        ("CONCENTRATION", MEDIUM, snapshot.concentration, limits.concentration, f"{snapshot.concentrated_in} is {_percent(snapshot.concentration)}"),
+        (
+            "CONCENTRATION",
+            MEDIUM,
+            snapshot.concentration,
+            limits.concentration,
+            f"{snapshot.concentrated_in} is {_percent(snapshot.concentration)}",
+        ),
         ("DRAWDOWN", HIGH, snapshot.drawdown, limits.drawdown, f"down {_percent(snapshot.drawdown)} from the highest"),
         ("DAILY_LOSS", HIGH, snapshot.daily_loss, limits.daily_loss, f"lost {snapshot.daily_loss:.2f} today"),
         ("VALUE_AT_RISK", MEDIUM, var_share, limits.var_share, f"{_percent(var_share)} of the portfolio at risk in one day"),

@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from risk.surveillance.scene import BUY, HALF, NOTHING, ONE, OPPOSITE, Finding, Order, Scene, Trade, once_per_key, rounded, saturating, severity_of
+from risk.surveillance.scene import (
+    BUY,
+    HALF,
+    NOTHING,
+    ONE,
+    OPPOSITE,
+    Finding,
+    Order,
+    Scene,
+    Trade,
+    once_per_key,
+    rounded,
+    saturating,
+    severity_of,
+)
 
 SPOOFING: Final = "SPOOFING"
 LAYERING: Final = "LAYERING"

@@ -172,7 +172,9 @@ def press(flow: Flow, chance: random.Random, begin: int, number: int, *, levels:
         _press_once(flow, chance, at, abuser, victim, side, lots, levels, multiple)
         if chance.random() < 0.3:
             flow.at(at + 40_000, partial(small_talk, chance=chance, account=abuser, lots=lots))
-            flow.at(at + 50_000, partial(_large, account=abuser, side=chance.choice((BUY, SELL)), lots=lots, life_ms=seconds(chance, 1, 60)))
+            flow.at(
+                at + 50_000, partial(_large, account=abuser, side=chance.choice((BUY, SELL)), lots=lots, life_ms=seconds(chance, 1, 60))
+            )
         at += 80_000 + seconds(chance, 5, 240)
         if chance.random() < 0.3:
             side = other(side)

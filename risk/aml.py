@@ -31,9 +31,9 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Laundering:
-    """`threshold`: above it a movement is reported by law, in the reporting currency. `near`: from this share of it on a movement is just below
-    it. `times`: such movements, at least, within `structuring_ms`; together above the threshold. `rapid_ms`: between coming in and going out.
-    `rapid_share`: of what came in, at least so much went out again. `rapid_value`: what came in, at least."""
+    """`threshold`: above it a movement is reported by law, in the reporting currency. `near`: from this share of it on a movement is just
+    below it. `times`: such movements, at least, within `structuring_ms`; together above the threshold. `rapid_ms`: between coming in and
+    going out. `rapid_share`: of what came in, at least so much went out again. `rapid_value`: what came in, at least."""
 
     threshold: Decimal = Decimal(10_000)
     near: Decimal = Decimal("0.7")
@@ -55,8 +55,8 @@ def examine(
     since_ms: int = 0,
     parameters: Laundering = Laundering(),
 ) -> list[Finding]:
-    """What the rules find among the movements from `since_ms` on (earlier ones are context), in order of time. `watched`: marks on the watch
-    list, lower case."""
+    """What the rules find among the movements from `since_ms` on (earlier ones are context), in order of time. `watched`: marks on the
+    watch list, lower case."""
     by_account: dict[int, list[Movement]] = defaultdict(list)
     for movement in sorted(movements, key=lambda m: (m.at_ms, m.id)):
         by_account[movement.account].append(movement)

@@ -1,7 +1,8 @@
-"""From a finding to its effect: an alert, what the accounts' scores count, the scores. All of it joins one transaction, so all of it happens
-once or not at all.
+"""From a finding to its effect: an alert, what the accounts' scores count, the scores. All of it joins one transaction, so all of it
+happens once or not at all.
 
-An alert never blocks: what a high score means for the next order is for the pre-trade check to say, and keys without limits are not asked.
+An alert never blocks: what a high score means for the next order is for the pre-trade check to say, and keys without limits are not
+asked.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from risk.surveillance.scene import Finding
 from risk.surveillance.score import Scoring, Signal, account_score
 
 EVIDENCE_AT_MOST: Final = 200
+SCORING: Final = Scoring()
 
 # After so many half-lives a suspicion no longer shows in two decimals.
 HALF_LIVES: Final = 8
@@ -34,10 +36,11 @@ OF_ACCOUNT_SQL: Final = """
 SUSPECTED_SQL: Final = "SELECT DISTINCT account_id FROM risk_signal WHERE at > %s AND account_id > %s ORDER BY account_id LIMIT %s"
 
 
-def write(findings: Sequence[Finding], *, now_ms: int, symbol_id: int | None = None, scoring: Scoring = Scoring()) -> int:
+def write(findings: Sequence[Finding], *, now_ms: int, symbol_id: int | None = None, scoring: Scoring = SCORING) -> int:
     """Raise an alert for each finding that has none yet, and set the scores of the accounts concerned. Returns how many were raised.
 
-    `now_ms`: to which scores are reckoned. Joins the caller's transaction. Locks: accounts and their risk state, by account (`set_score`).
+    `now_ms`: to which scores are reckoned. Joins the caller's transaction. Locks: accounts and their risk state, by account
+    (`set_score`).
     """
     from risk.alerts import raise_alert
 
@@ -70,7 +73,7 @@ def write(findings: Sequence[Finding], *, now_ms: int, symbol_id: int | None = N
     return raised
 
 
-def set_scores(accounts: Iterable[int], *, now_ms: int, scoring: Scoring = Scoring()) -> None:
+def set_scores(accounts: Iterable[int], *, now_ms: int, scoring: Scoring = SCORING) -> None:
     """Reckon the scores of these accounts anew from their signals, and write them. Joins the caller's transaction; locks as `set_score`."""
     from risk.scores import set_score
 
@@ -87,7 +90,7 @@ def set_scores(accounts: Iterable[int], *, now_ms: int, scoring: Scoring = Scori
         set_score(account, account_score(signals[account], now_ms, scoring))
 
 
-def suspected(*, after: int, now_ms: int, limit: int, scoring: Scoring = Scoring()) -> list[int]:
+def suspected(*, after: int, now_ms: int, limit: int, scoring: Scoring = SCORING) -> list[int]:
     """Accounts beyond this one whose score may be above zero, or has just fallen to it, by number."""
     since = moment_of(now_ms - HALF_LIVES * scoring.half_life_ms) - timedelta(days=2)
     with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models.functions import Now
 
 from exchange_platform.db import own
 from exchange_platform.errors import ExchangeError
@@ -38,7 +39,8 @@ def watched_marks() -> frozenset[str]:
 
 
 def link_accounts(*, account: str, other: str, actor: str, reason: str) -> None:
-    """From now on trades between these accounts (by name) count as trades of one owner. Owns its transaction; audited. Raises: InvalidLink."""
+    """From now on trades between these accounts (by name) count as trades of one owner. Owns its transaction; audited. Raises:
+    InvalidLink."""
     _need(reason, InvalidLink)
     with own():
         low, high = sorted((_account(account), _account(other)), key=lambda found: found.pk)
@@ -61,7 +63,8 @@ def unlink_accounts(*, link_id: int, actor: str, reason: str) -> None:
         )
         if link is None:
             raise InvalidLink("There is no such link, or it has ended.", field="link")
-        _end("risk_accountlink", link_id)
+        link.ended_at = Now()
+        link.save(update_fields=["ended_at"])
         audit.record(
             actor=actor, action="account.unlink", subject=f"account:{link.account.name}", reason=reason, before={"with": link.other.name}
         )
@@ -89,13 +92,9 @@ def unwatch_mark(*, mark_id: int, actor: str, reason: str) -> None:
         watched = WatchedMark.objects.select_for_update().filter(pk=mark_id, ended_at=None).first()
         if watched is None:
             raise InvalidMark("There is no such mark, or it has ended.", field="mark")
-        _end("risk_watchedmark", mark_id)
+        watched.ended_at = Now()
+        watched.save(update_fields=["ended_at"])
         audit.record(actor=actor, action="mark.unwatch", subject=f"mark:{watched.mark}"[:120], reason=reason)
-
-
-def _end(table: str, row_id: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {table} SET ended_at = now() WHERE id = %s", [row_id])
 
 
 def _account(name: str) -> Account:

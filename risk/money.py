@@ -1,4 +1,5 @@
-"""Judges deposits and withdrawals: reads the movements, lets `risk.aml` judge them, writes what it found. Once each, as `risk.post_trade` tells."""
+"""Judges deposits and withdrawals: reads the movements, lets `risk.aml` judge them, writes what it found. Once each, as `risk.post_trade`
+tells."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,8 +17,10 @@ from risk.post_trade import NOW_SQL, SETTLED_AFTER_S, Judged
 from risk.valuation import prices
 
 MOVEMENTS_AT_ONCE: Final = 5_000
+LAUNDERING: Final = Laundering()
 
-# Movements come from and go to the house's accounts of the world outside, which their partial indexes find; a symbol's trades are not looked at.
+# Movements come from and go to the house's accounts of the world outside, which their partial indexes find; a symbol's trades are not
+# looked at.
 NEW_SQL: Final = """
     SELECT id, kind, account, asset_id, amount, reference, created_at FROM (
         SELECT t.id, t.kind, t.credit_account_id AS account, t.asset_id, t.amount, t.reference, t.created_at
@@ -39,7 +42,7 @@ PAST_SQL: Final = """
     ORDER BY t.id"""
 
 
-def judge_movements(*, parameters: Laundering = Laundering()) -> Judged:
+def judge_movements(*, parameters: Laundering = LAUNDERING) -> Judged:
     """Judge the next deposits and withdrawals, at most 5,000. Values are reckoned at the prices of now.
 
     Owns its transaction. Locks: the watermark `movements`, then accounts and their risk state by account. Harmless to repeat.

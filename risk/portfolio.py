@@ -10,8 +10,8 @@ from risk.var import ValueAtRisk, value_at_risk
 
 @dataclass(frozen=True, slots=True)
 class PortfolioLimits:
-    """`concentration`: largest share of one asset that is not cash. `drawdown`: from the highest equity. `daily_loss`: since midnight UTC, money. `var_share`:
-    historical value at risk against equity. `equity_at_least`: portfolios below are too small to alert on."""
+    """`concentration`: largest share of one asset that is not cash. `drawdown`: from the highest equity. `daily_loss`: since midnight
+    UTC, money. `var_share`: historical value at risk against equity. `equity_at_least`: portfolios below are too small to alert on."""
 
     concentration: Decimal = Decimal("0.3")
     drawdown: Decimal = Decimal("0.1")
@@ -22,8 +22,8 @@ class PortfolioLimits:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of a portfolio from before: equity and money that had come in net at the start of the day, and the most that it was ever up
-    to (`peak`: highest equity, less what had come in net since the beginning)."""
+    """What is known of a portfolio from before: equity and money that had come in net at the start of the day, and the most that it was
+    ever up to (`peak`: highest equity, less what had come in net since the beginning)."""
 
     day_equity: Decimal
     day_inflow: Decimal
@@ -52,9 +52,9 @@ def take(
     past: Past | None,
     cash: str,
 ) -> Snapshot:
-    """A portfolio now. `holdings`: value by asset. `cash`: the reporting asset, which is neither concentrated nor at risk. Money that comes in is
-    no profit, money that goes out no loss: gains are equity less net inflow. Drawdown: how far the gain fell below its peak, against the equity at
-    that peak."""
+    """A portfolio now. `holdings`: value by asset. `cash`: the reporting asset, which is neither concentrated nor at risk. Money that
+    comes in is no profit, money that goes out no loss: gains are equity less net inflow. Drawdown: how far the gain fell below its peak,
+    against the equity at that peak."""
     equity = sum(holdings.values(), NOTHING)
     gain = equity - inflow
     peak_gain = max(gain, past.peak_gain) if past else gain
@@ -77,8 +77,8 @@ def take(
 
 
 def beyond(snapshot: Snapshot, *, account: int, at_ms: int, day: str, limits: PortfolioLimits = PortfolioLimits()) -> list[Finding]:
-    """One finding per limit, account and day (`day`: its date, part of the key). The score is how far beyond it is: 0.5 at the limit, 1 at twice
-    the limit."""
+    """One finding per limit, account and day (`day`: its date, part of the key). The score is how far beyond it is: 0.5 at the limit, 1
+    at twice the limit."""
     if snapshot.equity < limits.equity_at_least and snapshot.daily_loss < limits.daily_loss:
         return []
     var_share = snapshot.risk.historical / snapshot.equity if snapshot.equity > 0 else NOTHING

@@ -14,6 +14,7 @@ from risk.portfolio import Past, PortfolioLimits, Snapshot, beyond, take
 from risk.valuation import MONEY, daily_closes, prices
 
 ACCOUNTS_AT_ONCE: Final = 200
+LIMITS: Final = PortfolioLimits()
 
 ACCOUNTS_SQL: Final = """
     SELECT id FROM institutions_account WHERE kind = 'CUSTOMER' AND id > %s
@@ -51,10 +52,12 @@ INSERT_SQL: Final = """
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def take_snapshots(*, at: datetime, limits: PortfolioLimits = PortfolioLimits()) -> int:
-    """One snapshot per customer account that has balances, as of the run `at`; alerts where limits are exceeded. Returns how many were taken.
+def take_snapshots(*, at: datetime, limits: PortfolioLimits = LIMITS) -> int:
+    """One snapshot per customer account that has balances, as of the run `at`; alerts where limits are exceeded. Returns how many were
+    taken.
 
-    Owns a transaction for every 200 accounts. Locks: accounts and their risk state where an alert is raised. Harmless to repeat with the same `at`.
+    Owns a transaction for every 200 accounts. Locks: accounts and their risk state where an alert is raised. Harmless to repeat with the
+    same `at`.
     """
     worth, closes = prices(), daily_closes()
     taken = after = 0

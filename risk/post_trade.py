@@ -1,8 +1,9 @@
 """Post-trade surveillance: reads stretches of what happened, lets `risk.surveillance` judge them, writes what it found.
 
-Every trade, order and movement is judged once, in order, when what followed it can be known: a trade when the orders around it had time to be
-cancelled. The watermark, the alerts and the scores are one transaction, so a process that dies at any point leaves either all of it or
-nothing, and the next call goes on where the last commit was. Alerts carry keys of what happened, not of the run: judging twice would raise nothing.
+Every trade, order and movement is judged once, in order, when what followed it can be known: a trade when the orders around it had time
+to be cancelled. The watermark, the alerts and the scores are one transaction, so a process that dies at any point leaves either all of it
+or nothing, and the next call goes on where the last commit was. Alerts carry keys of what happened, not of the run: judging twice would
+raise nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from risk.surveillance.detectors import Parameters, examine
 from risk.surveillance.owners import owners
 from risk.surveillance.scene import Order, Scene, Trade
 
+PARAMETERS: Final = Parameters()
 TRADES_AT_ONCE: Final = 20_000
 CONTEXT_AT_MOST: Final = 20_000
 ORDERS_OF_ACCOUNT: Final = 5_000
@@ -53,7 +55,8 @@ ORDERS_SQL: Final = """
 
 SAME_OWNER_SQL: Final = "SELECT id, beneficial_owner FROM institutions_account WHERE id = ANY (%s::bigint[]) AND beneficial_owner <> ''"
 
-# Who placed many orders in a short while, by symbol: candidates for the detector of velocity. Counted in halves of its window, since a burst may
+# Who placed many orders in a short while, by symbol: candidates for the detector of velocity. Counted in halves of its window, since a
+# burst may
 # lie across the border of two.
 BUSY_SQL: Final = """
     SELECT DISTINCT symbol_id, account_id FROM orders_order WHERE id >= %(since)s AND id < %(until)s
@@ -68,7 +71,7 @@ class Judged:
     alerts: int
 
 
-def judge_trades(*, symbol_id: int, parameters: Parameters = Parameters()) -> Judged:
+def judge_trades(*, symbol_id: int, parameters: Parameters = PARAMETERS) -> Judged:
     """Judge the symbol's next trades whose surroundings are known. At most 20,000; call again while it judges some.
 
     Owns its transaction. Locks: the symbol's watermark, then accounts and their risk state by account. Harmless to repeat.
@@ -87,7 +90,7 @@ def judge_trades(*, symbol_id: int, parameters: Parameters = Parameters()) -> Ju
     return Judged(len(new), raised)
 
 
-def judge_orders(*, parameters: Parameters = Parameters()) -> Judged:
+def judge_orders(*, parameters: Parameters = PARAMETERS) -> Judged:
     """Judge the pace of the next ten minutes of orders of all symbols. Returns what was done; call again while it judges some.
 
     Owns its transaction; locks as `judge_trades`. Harmless to repeat.
@@ -116,7 +119,7 @@ def judge_orders(*, parameters: Parameters = Parameters()) -> Judged:
 
 def symbols_behind() -> list[int]:
     """Symbols with trades that could be judged and are not."""
-    ripe = uuid_floor(_now() - timedelta(milliseconds=Parameters().horizon_ms, seconds=SETTLED_AFTER_S))
+    ripe = uuid_floor(_now() - timedelta(milliseconds=PARAMETERS.horizon_ms, seconds=SETTLED_AFTER_S))
     return [row[0] for row in _rows(BEHIND_SQL, [ripe])]
 
 

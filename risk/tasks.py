@@ -1,4 +1,5 @@
-"""Background work of risk: surveillance after the trade, portfolios, scores that fade. Each task reads what there is to do from PostgreSQL."""
+"""Background work of risk: surveillance after the trade, portfolios, scores that fade. Each task reads what there is to do from
+PostgreSQL."""
 
 from datetime import UTC, datetime
 from typing import Final

@@ -1,5 +1,5 @@
-"""What assets are worth in USDT: by the last trade of their symbol against USDT, before the first one what an operator set. By raw SQL, since
-symbols and checkpoints are other rooms'."""
+"""What assets are worth in USDT: by the last trade of their symbol against USDT, before the first one what an operator set. By raw SQL,
+since symbols and checkpoints are other rooms'."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -34,8 +34,8 @@ def prices() -> dict[int, Decimal]:
 
 
 def daily_closes() -> dict[str, list[Decimal]]:
-    """By asset code: closes in USDT of the last 90 days, oldest first, all of the same days; assets that have none on the first day, or ever,
-    begin with the first that they have."""
+    """By asset code: closes in USDT of the last 90 days, oldest first, all of the same days; assets that have none on the first day, or
+    ever, begin with the first that they have."""
     with connection.cursor() as cursor:
         cursor.execute(CLOSES_SQL, [MONEY, HISTORY])
         rows = cursor.fetchall()

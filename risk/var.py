@@ -28,8 +28,8 @@ def value_at_risk(
     """Historical: what the portfolio as it is now would have lost in the past periods, its empirical quantile (the lower sample, so that
     the loss is not understated). Parametric: mean and covariance of the same returns under a normal distribution.
 
-    Args: positions: value of each holding in one currency (of now; negative is short). prices: per holding, oldest first, all equally many; a
-        holding without prices is not at risk. horizon: periods ahead; losses grow with its square root.
+    Args: positions: value of each holding in one currency (of now; negative is short). prices: per holding, oldest first, all equally
+    many; a holding without prices is not at risk. horizon: periods ahead; losses grow with its square root.
     Returns money rounded up to cents (the prudent side). Zero when fewer than two returns are known.
     """
     names = [name for name in positions if len(prices.get(name, ())) >= 3 and positions[name] != 0]

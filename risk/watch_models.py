@@ -70,8 +70,9 @@ class WatchedMark(models.Model):
 
 
 class PortfolioSnapshot(models.Model):
-    """A portfolio as a run saw it; money in USDT, shares 0 to 1. Append-only; one per account and run. `inflow`: all that ever came in net;
-    `peak_gain`: the most that equity was ever above it. Value at risk: 99 %, one day; 0 periods: prices are not known long enough."""
+    """A portfolio as a run saw it; money in USDT, shares 0 to 1. Append-only; one per account and run. `inflow`: all that ever came in
+    net; `peak_gain`: the most that equity was ever above it. Value at risk: 99 %, one day; 0 periods: prices are not known long
+    enough."""
 
     pk = models.CompositePrimaryKey("account_id", "at")
     account_id = models.BigIntegerField()

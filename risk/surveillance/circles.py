@@ -14,8 +14,8 @@ KIND: Final = "CIRCULAR_TRADING"
 @dataclass(frozen=True, slots=True)
 class CircularTrading:
     """`window_ms`: from the first leg to the last. `merge_ms`: trades of the same seller and buyer that follow each other so soon are one
-    leg. `tolerance`: how much smaller than the largest a leg may be. `legs_at_least`, `legs_at_most`: of a circle. `steps_at_most`: how long one
-    trade is searched for, in legs looked at. `alert_at`: the least score."""
+    leg. `tolerance`: how much smaller than the largest a leg may be. `legs_at_least`, `legs_at_most`: of a circle. `steps_at_most`: how
+    long one trade is searched for, in legs looked at. `alert_at`: the least score."""
 
     window_ms: int = 900_000
     merge_ms: int = 30_000

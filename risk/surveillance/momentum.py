@@ -1,4 +1,5 @@
-"""Momentum ignition: somebody drives the price with a burst of aggressive orders, others follow, and he trades the other way against them."""
+"""Momentum ignition: somebody drives the price with a burst of aggressive orders, others follow, and he trades the other way against
+them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,9 +12,10 @@ KIND: Final = "MOMENTUM_IGNITION"
 
 @dataclass(frozen=True, slots=True)
 class MomentumIgnition:
-    """`burst_ms`: how long driving lasts at most. `takers`: aggressive orders it takes, at least. `move`: of the price during it, as a share, at
-    least. `share`: of the taken volume in this direction that was his, at least. `reverse_ms`: how soon after the burst he turned. `reversed`: of
-    what he had taken, at least so much traded back, at a better price than he had paid on average. `alert_at`: the least score."""
+    """`burst_ms`: how long driving lasts at most. `takers`: aggressive orders it takes, at least. `move`: of the price during it, as a
+    share, at least. `share`: of the taken volume in this direction that was his, at least. `reverse_ms`: how soon after the burst he
+    turned. `reversed`: of what he had taken, at least so much traded back, at a better price than he had paid on average. `alert_at`: the
+    least score."""
 
     burst_ms: int = 60_000
     takers: int = 3
@@ -25,8 +27,8 @@ class MomentumIgnition:
 
 
 def find(scene: Scene, parameters: MomentumIgnition = MomentumIgnition()) -> list[Finding]:
-    """One finding per owner, direction and stretch of `reverse_ms`, made when the trade that completes the turn is judged: score = his share of
-    the driving × how much of it he turned round."""
+    """One finding per owner, direction and stretch of `reverse_ms`, made when the trade that completes the turn is judged: score = his
+    share of the driving × how much of it he turned round."""
     found: list[Finding] = []
     for number in range(scene.first, len(scene.trades)):
         trade = scene.trades[number]

@@ -1,6 +1,7 @@
 """Spoofing and layering: orders that are there to be seen. They press on one side of the book until the other side trades, then vanish.
 
-The two are one manoeuvre and differ in shape: spoofing is large orders at one or two prices, layering a staircase over three prices or more.
+The two are one manoeuvre and differ in shape: spoofing is large orders at one or two prices, layering a staircase over three prices or
+more.
 """
 
 from collections.abc import Sequence
@@ -31,10 +32,11 @@ LAYERING: Final = "LAYERING"
 @dataclass(frozen=True, slots=True)
 class Pressure:
     """`life_ms`: the longest that an order stood before the other side traded. `cancel_ms`: how soon after that trade it was cancelled.
-    `distance`: farthest from the trade's price, as a share of it. `filled_at_most`: share of it that may have traded. `ratio`: what was cancelled
-    against what the other side traded, at least. `imbalance`: against what the owner had on the other side in all, at least. `large`: against
-    the usual size of a trade, at least. `levels`: from how many prices on it is layering. `again_ms`: episodes of one owner so near each
-    other strengthen each other, and what it ordered in so long is what they are held against. `alert_at`: the least score."""
+    `distance`: farthest from the trade's price, as a share of it. `filled_at_most`: share of it that may have traded. `ratio`: what was
+    cancelled against what the other side traded, at least. `imbalance`: against what the owner had on the other side in all, at least.
+    `large`: against the usual size of a trade, at least. `levels`: from how many prices on it is layering. `again_ms`: episodes of one
+    owner so near each other strengthen each other, and what it ordered in so long is what they are held against. `alert_at`: the least
+    score."""
 
     life_ms: int = 90_000
     cancel_ms: int = 10_000
@@ -45,7 +47,7 @@ class Pressure:
     large: Decimal = Decimal(2)
     levels: int = 3
     again_ms: int = 1_800_000
-    alert_at: Decimal = Decimal("0.36")
+    alert_at: Decimal = Decimal("0.31")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,9 @@ class _Episode:
 
 
 def find(scene: Scene, parameters: Pressure = Pressure()) -> list[Finding]:
-    """One finding per order that traded under pressure: score = how lopsided the owner's orders were × how soon they were gone × share of all it
-    ordered that was for show × (1 − ½ⁿ) for n episodes (a staircase counts as one more). A market maker who takes all quotes away after a fill is not lopsided, and
-    who trades much otherwise changes his mind by chance."""
+    """One finding per order that traded under pressure: score = how lopsided the owner's orders were × how soon they were gone × share of
+    all it ordered that was for show × (1 − ½ⁿ) for n episodes (a staircase counts as one more). A market maker who takes all quotes away
+    after a fill is not lopsided, and who trades much otherwise changes his mind by chance."""
     usual = _usual(scene)
     episodes: dict[int, list[_Episode]] = {}
     found: list[Finding] = []
@@ -110,7 +112,7 @@ def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, u
     since, until = min(order.placed_ms for order in cancelled), max(order.ended_ms or 0 for order in cancelled)
     traded = _traded(scene, owner, side, since, until)
     ratio = volume / traded
-    other_side = sum((o.unfilled for o in own if o.side == side and o.id != order_id and o.was_open(trade.at_ms)), traded)
+    other_side = sum((o.unfilled for o in own if o.side == side and (o.id == order_id or o.was_open(trade.at_ms))), traded)
     stayed = sum((o.unfilled for o in own if o.side == shown and o.was_open(until)), NOTHING)
     imbalance = volume / other_side
     if ratio < parameters.ratio or imbalance < parameters.imbalance or stayed > volume:

@@ -113,8 +113,8 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A suspicion. The same facts give the same `key`, whoever looks and when: an alert is raised once per key. `at_ms`: of what completed
-    it. `score`: 0 to 1, two decimals; how sure the detector is, not how bad it is."""
+    """A suspicion. The same facts give the same `key`, whoever looks and when: an alert is raised once per key. `at_ms`: of what
+    completed it. `score`: 0 to 1, two decimals; how sure the detector is, not how bad it is."""
 
     kind: str
     severity: str
@@ -147,11 +147,13 @@ def median(values: Iterable[Decimal]) -> Decimal:
 
 
 def once_per_key(findings: Iterable[Finding]) -> list[Finding]:
-    """The first of each key, in order of time."""
+    """The surest of each key (of equals the first), in order of time."""
     found: dict[str, Finding] = {}
     for finding in sorted(findings, key=lambda finding: finding.at_ms):
-        found.setdefault(finding.key, finding)
-    return list(found.values())
+        known = found.get(finding.key)
+        if known is None or finding.score > known.score:
+            found[finding.key] = finding
+    return sorted(found.values(), key=lambda finding: finding.at_ms)
 
 
 def saturating(value: Decimal, *, half_at: Decimal) -> Decimal:

@@ -12,9 +12,9 @@ KIND: Final = "VELOCITY"
 
 @dataclass(frozen=True, slots=True)
 class Velocity:
-    """`orders`: placed within `window_ms` by one account, at least; the pre-trade limit of 10 a second, kept up for the whole window, is the
-    default. `life_ms`: an order cancelled so soon was not meant to trade. `brief_share`: such orders among them, at least. `pause_ms`: one
-    alert per so long."""
+    """`orders`: placed within `window_ms` by one account, at least; the pre-trade limit of 10 a second, kept up for the whole window, is
+    the default. `life_ms`: an order cancelled so soon was not meant to trade. `brief_share`: such orders among them, at least.
+    `pause_ms`: one alert per so long."""
 
     window_ms: int = 5_000
     orders: int = 50

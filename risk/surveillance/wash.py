@@ -11,8 +11,8 @@ KIND: Final = "WASH_TRADING"
 
 @dataclass(frozen=True, slots=True)
 class WashTrading:
-    """`window_ms`: how far back an owner's trades count. `prompt_ms`: a maker's order that was met so soon after it was placed was meant to
-    be met; one that had stood longer may have been met by chance and counts `by_chance`. `alert_at`: the least score."""
+    """`window_ms`: how far back an owner's trades count. `prompt_ms`: a maker's order that was met so soon after it was placed was meant
+    to be met; one that had stood longer may have been met by chance and counts `by_chance`. `alert_at`: the least score."""
 
     window_ms: int = 600_000
     prompt_ms: int = 60_000
@@ -21,9 +21,9 @@ class WashTrading:
 
 
 def find(scene: Scene, parameters: WashTrading = WashTrading()) -> list[Finding]:
-    """One finding per owner and window: score = ⁿ√share × (1 − ½ⁿ) × how prompt the promptest was, for n trades of the owner with itself that are
-    this share of its volume: the more often it happens, the less it matters what else the owner does. Accounts of one owner that meet once
-    by chance, among much other trading, stay below."""
+    """One finding per owner, window and severity that it rises to: score = ⁿ√share × (1 − ½ⁿ) × how prompt the promptest was, for n
+    trades of the owner with itself that are this share of its volume: the more often it happens, the less it matters what else the owner
+    does. Accounts of one owner that meet once by chance, among much other trading, stay below."""
     placed_ms = {order.id: order.placed_ms for order in scene.orders}
     found: list[Finding] = []
     for number in range(scene.first, len(scene.trades)):
@@ -48,7 +48,7 @@ def find(scene: Scene, parameters: WashTrading = WashTrading()) -> list[Finding]
                 kind=KIND,
                 severity=severity_of(score),
                 score=score,
-                key=f"wash:{scene.symbol_id}:{owner}:{trade.at_ms // parameters.window_ms}",
+                key=f"wash:{scene.symbol_id}:{owner}:{trade.at_ms // parameters.window_ms}:{severity_of(score).lower()}",
                 title=f"{len(own)} trades between accounts of one owner",
                 at_ms=trade.at_ms,
                 accounts=accounts,

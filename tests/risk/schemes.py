@@ -89,8 +89,8 @@ def nothing(flow: Flow) -> None:
 def hand_over(
     flow: Flow, chance: random.Random, seller: int, buyer: int, lots: int, *, delay_ms: int, then: Step = nothing, patience: int = 20
 ) -> None:
-    """The seller offers inside the spread, or in front of it, and the buyer takes soon after; either may be the one who rests. Where there
-    is no room they wait a little for it, or take a short queue at the price along with theirs."""
+    """The seller offers inside the spread, or in front of it, and the buyer takes soon after; either may be the one who rests. Where
+    there is no room they wait a little for it, or take a short queue at the price along with theirs."""
     side = chance.choice((BUY, SELL))
     resting, taking = (buyer, seller) if side == BUY else (seller, buyer)
     bid, ask = flow.best(BUY), flow.best(SELL)
@@ -163,13 +163,16 @@ def circle(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme
     return Scheme("CIRCULAR_TRADING", accounts)
 
 
-def press(flow: Flow, chance: random.Random, begin: int, number: int, *, levels: range, multiple: tuple[float, float]) -> None:
+def press(
+    flow: Flow, chance: random.Random, begin: int, number: int, *, levels: range, multiple: tuple[float, float]
+) -> Callable[[Flow], bool]:
     """One or several times: show much on one side, have a little filled on the other, take away what was shown."""
     abuser, victim = number, number + 50
     at, lots = begin, chance.randint(20, 150)
     side = chance.choice((BUY, SELL))  # of what is really wanted
+    cycles: list[tuple[list[str], list[str]]] = []
     for _ in range(chance.randint(1, 5)):
-        _press_once(flow, chance, at, abuser, victim, side, lots, levels, multiple)
+        cycles.append(_press_once(flow, chance, at, abuser, victim, side, lots, levels, multiple))
         if chance.random() < 0.3:
             flow.at(at + 40_000, partial(small_talk, chance=chance, account=abuser, lots=lots))
             flow.at(
@@ -178,6 +181,12 @@ def press(flow: Flow, chance: random.Random, begin: int, number: int, *, levels:
         at += 80_000 + seconds(chance, 5, 240)
         if chance.random() < 0.3:
             side = other(side)
+
+    def came_off(flow: Flow) -> bool:
+        """At least once something was bought (sold) while what was shown did not trade."""
+        return any(any(map(flow.filled, wanted)) and made and not any(map(flow.filled, made)) for made, wanted in cycles)
+
+    return came_off
 
 
 def _press_once(
@@ -190,7 +199,8 @@ def _press_once(
     lots: int,
     levels: range,
     multiple: tuple[float, float],
-) -> None:
+) -> tuple[list[str], list[str]]:
+    """Returns the orders that are shown and those that are wanted, as they will be placed."""
     count, shown = chance.choice(levels), int(lots * chance.uniform(*multiple))
     first = at + (seconds(chance, 0.1, 8) if chance.random() < 0.7 else 0)  # of the wanted order; what is shown may come before or after
     fill = at + 8_000 + seconds(chance, 0.2, 60)
@@ -235,16 +245,17 @@ def _press_once(
     flow.at(first, want)
     flow.at(fill, be_filled)
     flow.at(at + 5_000, look)
+    return made, wanted
 
 
 def spoof(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
-    press(flow, chance, begin, number, levels=range(1, 3), multiple=(4, 25))
-    return Scheme("SPOOFING", (number,))
+    came_off = press(flow, chance, begin, number, levels=range(1, 3), multiple=(4, 25))
+    return Scheme("SPOOFING", (number,), came_off=came_off)
 
 
 def layer(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:
-    press(flow, chance, begin, number, levels=range(3, 9), multiple=(4, 30))
-    return Scheme("LAYERING", (number,))
+    came_off = press(flow, chance, begin, number, levels=range(3, 9), multiple=(4, 30))
+    return Scheme("LAYERING", (number,), came_off=came_off)
 
 
 def stuff(flow: Flow, chance: random.Random, begin: int, number: int) -> Scheme:

@@ -1,14 +1,13 @@
 """What assets are worth in USDT: by the last trade of their symbol against USDT, before the first one what an operator set. By raw SQL,
 since symbols and checkpoints are other rooms'."""
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from django.db import connection
 
 MONEY: Final = "USDT"
-HISTORY: Final = timedelta(days=90)
+HISTORY_DAYS: Final = 90
 
 PRICES_SQL: Final = """
     SELECT b.id, coalesce(c.last_price, s.reference_price) FROM markets_symbol s JOIN markets_asset b ON b.id = s.base_id
@@ -19,8 +18,8 @@ PRICES_SQL: Final = """
 CLOSES_SQL: Final = """
     SELECT DISTINCT ON (b.code, day) b.code, date_trunc('day', k.open_time AT TIME ZONE 'UTC') AS day, k.close
     FROM markets_candle k JOIN markets_symbol s ON s.id = k.symbol_id JOIN markets_asset b ON b.id = s.base_id
-    JOIN markets_asset q ON q.id = s.quote_id AND q.code = %s
-    WHERE k.interval_s = 3600 AND k.open_time >= now() - %s ORDER BY b.code, day, k.open_time DESC"""
+    JOIN markets_asset q ON q.id = s.quote_id AND q.code = %(money)s
+    WHERE k.interval_s = 3600 AND k.open_time >= now() - make_interval(days => %(days)s) ORDER BY b.code, day, k.open_time DESC"""
 
 
 def prices() -> dict[int, Decimal]:
@@ -37,7 +36,7 @@ def daily_closes() -> dict[str, list[Decimal]]:
     """By asset code: closes in USDT of the last 90 days, oldest first, all of the same days; assets that have none on the first day, or
     ever, begin with the first that they have."""
     with connection.cursor() as cursor:
-        cursor.execute(CLOSES_SQL, [MONEY, HISTORY])
+        cursor.execute(CLOSES_SQL, {"money": MONEY, "days": HISTORY_DAYS})
         rows = cursor.fetchall()
     days = sorted({day for _, day, _ in rows})
     by_asset: dict[str, dict[object, Decimal]] = {}

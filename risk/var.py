@@ -50,4 +50,4 @@ def value_at_risk(
 
 
 def _money(loss: float) -> Decimal:
-    return max(Decimal(0), Decimal(repr(float(loss)))).quantize(_CENT, rounding=ROUND_UP)
+    return max(Decimal(0), Decimal(repr(round(float(loss), 6)))).quantize(_CENT, rounding=ROUND_UP)  # less is noise of the floats

@@ -43,7 +43,7 @@ def _judge(scene: Scene, number: int, owner: int, driven: str, parameters: Momen
     """`driven`: the direction in which the owner is asked to have driven the price, before it traded the other way."""
     last = scene.trades[number]
     since = last.at_ms - parameters.burst_ms - parameters.reverse_ms
-    own = [scene.trades[n] for n in scene.trades_of_owner[owner] if n <= number and scene.trades[n].at_ms >= since]
+    own = scene.own_trades(owner, number, since)
     taken = [t for t in own if t.taker_side == driven and scene.owner(t.taker_account) == owner and scene.owner(t.maker_account) != owner]
     if len({t.taker_order for t in taken}) < parameters.takers:
         return None

@@ -4,6 +4,7 @@ The two are one manoeuvre and differ in shape: spoofing is large orders at one o
 more.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -102,8 +103,9 @@ def _usual(scene: Scene) -> Decimal:
 
 def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, usual: Decimal, parameters: Pressure) -> _Episode | None:
     shown = OPPOSITE[side]
-    own = scene.orders_of_owner.get(owner, ())
-    cancelled = tuple(order for order in own if _vanished(order, trade, shown, parameters))
+    times, orders = scene.shown_by_owner.get((owner, shown), ((), ()))
+    low, high = bisect_left(times, trade.at_ms - parameters.life_ms), bisect_right(times, trade.at_ms)
+    cancelled = tuple(order for order in orders[low:high] if _vanished(order, trade, parameters))
     if not cancelled:
         return None
     volume = sum((order.unfilled for order in cancelled), NOTHING)
@@ -112,10 +114,13 @@ def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, u
     since, until = min(order.placed_ms for order in cancelled), max(order.ended_ms or 0 for order in cancelled)
     traded = _traded(scene, owner, side, since, until)
     ratio = volume / traded
+    if ratio < parameters.ratio:
+        return None
+    own = scene.own_orders(owner, trade.at_ms - parameters.again_ms, until)
     other_side = sum((o.unfilled for o in own if o.side == side and (o.id == order_id or o.was_open(trade.at_ms))), traded)
     stayed = sum((o.unfilled for o in own if o.side == shown and o.was_open(until)), NOTHING)
     imbalance = volume / other_side
-    if ratio < parameters.ratio or imbalance < parameters.imbalance or stayed > volume:
+    if imbalance < parameters.imbalance or stayed > volume:
         return None
     lag = Decimal(until - trade.at_ms) / parameters.cancel_ms
     score = saturating(imbalance, half_at=ONE) * (ONE - lag * HALF * HALF)
@@ -123,14 +128,11 @@ def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, u
     return _Episode(trade, owner, shown, cancelled, volume, traded, ratio, imbalance, levels, score)
 
 
-def _vanished(order: Order, trade: Trade, shown: str, parameters: Pressure) -> bool:
+def _vanished(order: Order, trade: Trade, parameters: Pressure) -> bool:
     return (
-        order.side == shown
-        and order.cancelled
-        and order.price is not None
+        order.price is not None
         and order.ended_ms is not None
-        and order.placed_ms <= trade.at_ms <= order.ended_ms <= trade.at_ms + parameters.cancel_ms
-        and order.placed_ms >= trade.at_ms - parameters.life_ms
+        and trade.at_ms <= order.ended_ms <= trade.at_ms + parameters.cancel_ms
         and order.filled <= order.quantity * parameters.filled_at_most
         and abs(order.price - trade.price) <= trade.price * parameters.distance
     )
@@ -138,12 +140,9 @@ def _vanished(order: Order, trade: Trade, shown: str, parameters: Pressure) -> b
 
 def _traded(scene: Scene, owner: int, side: str, since_ms: int, until_ms: int) -> Decimal:
     """What the owner bought (sold) in this time."""
-    total = NOTHING
-    for number in scene.trades_of_owner[owner]:
-        trade = scene.trades[number]
-        if since_ms <= trade.at_ms <= until_ms and scene.owner(trade.buyer if side == BUY else trade.seller) == owner:
-            total += trade.quantity
-    return total
+    last = bisect_right(scene.times, until_ms) - 1
+    own = scene.own_trades(owner, last, since_ms)
+    return sum((t.quantity for t in own if scene.owner(t.buyer if side == BUY else t.seller) == owner), NOTHING)
 
 
 def _told(scene: Scene, episodes: Sequence[_Episode], order_id: str, parameters: Pressure) -> Finding | None:
@@ -178,7 +177,7 @@ def _share(scene: Scene, episodes: Sequence[_Episode], parameters: Pressure) -> 
     """Of what the owner ordered in the time, on both sides: how much was there to be seen only."""
     last = episodes[-1]
     since, until = last.trade.at_ms - parameters.again_ms, last.trade.at_ms
-    ordered = sum((o.quantity for o in scene.orders_of_owner[last.owner] if since <= o.placed_ms <= until), NOTHING)
+    ordered = sum((o.quantity for o in scene.own_orders(last.owner, since, until)), NOTHING)
     shown = {order.id: order.unfilled for episode in episodes for order in episode.cancelled if since <= order.placed_ms}
     return sum(shown.values(), NOTHING) / ordered
 

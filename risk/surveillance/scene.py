@@ -1,6 +1,6 @@
 """What a detector sees, and what it says."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,6 +98,33 @@ class Scene:
         for order in sorted(self.orders, key=lambda order: (order.placed_ms, order.id)):
             found[self.owner(order.account)].append(order)
         return found
+
+    @cached_property
+    def shown_by_owner(self) -> dict[tuple[int, str], tuple[list[int], list[Order]]]:
+        """By owner and side: its cancelled orders with a price, in order of placing, and beside them when each was placed."""
+        found: dict[tuple[int, str], tuple[list[int], list[Order]]] = {}
+        for owner, orders in self.orders_of_owner.items():
+            for order in orders:
+                if order.cancelled and order.price is not None:
+                    times, kept = found.setdefault((owner, order.side), ([], []))
+                    times.append(order.placed_ms)
+                    kept.append(order)
+        return found
+
+    @cached_property
+    def _placed_by_owner(self) -> dict[int, list[int]]:
+        return {owner: [order.placed_ms for order in orders] for owner, orders in self.orders_of_owner.items()}
+
+    def own_orders(self, owner: int, since_ms: int, until_ms: int) -> list[Order]:
+        """The owner's orders placed between two times, both included."""
+        times = self._placed_by_owner.get(owner, [])
+        return self.orders_of_owner[owner][bisect_left(times, since_ms) : bisect_right(times, until_ms)]
+
+    def own_trades(self, owner: int, number: int, since_ms: int) -> list[Trade]:
+        """The owner's trades from a time on up to and with this number."""
+        numbers = self.trades_of_owner.get(owner, [])
+        low = bisect_left(numbers, bisect_left(self.times, since_ms))
+        return [self.trades[n] for n in numbers[low : bisect_right(numbers, number)]]
 
     @cached_property
     def trades_of_owner(self) -> dict[int, list[int]]:

@@ -30,23 +30,28 @@ def find(scene: Scene, parameters: Velocity = Velocity()) -> list[Finding]:
         by_account[order.account].append(order)
     found: list[Finding] = []
     for account, orders in by_account.items():
-        start = 0
+        brief = [_is_brief(order, parameters) for order in orders]
+        start = hurried = 0
+        most: dict[int, int] = {}  # by pause: of the surest so far
         for end, order in enumerate(orders):
+            hurried += brief[end]
             while order.placed_ms - orders[start].placed_ms >= parameters.window_ms:
+                hurried -= brief[start]
                 start += 1
             count = end + 1 - start
-            if count >= parameters.orders:
-                finding = _judge(scene.symbol_id, account, orders[start : end + 1], parameters)
-                if finding is not None:
-                    found.append(finding)
+            pause = order.placed_ms // parameters.pause_ms
+            if count >= parameters.orders and hurried > most.get(pause, 0) and Decimal(hurried) / count >= parameters.brief_share:
+                most[pause] = hurried
+                found.append(_told(scene.symbol_id, account, orders[start : end + 1], hurried, parameters))
     return once_per_key(found)
 
 
-def _judge(symbol_id: int, account: int, orders: list[Order], parameters: Velocity) -> Finding | None:
-    brief = sum(o.cancelled and o.ended_ms is not None and o.ended_ms - o.placed_ms <= parameters.life_ms for o in orders)
+def _is_brief(order: Order, parameters: Velocity) -> bool:
+    return order.cancelled and order.ended_ms is not None and order.ended_ms - order.placed_ms <= parameters.life_ms
+
+
+def _told(symbol_id: int, account: int, orders: list[Order], brief: int, parameters: Velocity) -> Finding:
     share = Decimal(brief) / len(orders)
-    if share < parameters.brief_share:
-        return None
     score = rounded(share * min(Decimal(1), Decimal(len(orders)) / (2 * parameters.orders)))
     at_ms = orders[-1].placed_ms
     return Finding(

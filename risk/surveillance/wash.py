@@ -32,7 +32,7 @@ def find(scene: Scene, parameters: WashTrading = WashTrading()) -> list[Finding]
         if owner != scene.owner(trade.taker_account):
             continue
         since = trade.at_ms - parameters.window_ms
-        recent = [scene.trades[n] for n in scene.trades_of_owner[owner] if n <= number and scene.trades[n].at_ms >= since]
+        recent = scene.own_trades(owner, number, since)
         own = [t for t in recent if scene.owner(t.maker_account) == scene.owner(t.taker_account)]
         washed = sum((t.quantity for t in own), NOTHING)
         share = washed / sum((t.quantity for t in recent), NOTHING)

@@ -17,7 +17,7 @@ RENDERERS: Final = {
 
 # topic of a reaction → tasks, each with the least seconds between two calls for one key
 REACTIONS: Final = {
-    "trades": (("orders.tasks.update_market_data", 0.25),),
+    "trades": (("orders.tasks.update_market_data", 0.25), ("risk.tasks.watch_trades", 2.0)),
     "book": (("orders.tasks.update_market_data", 1.0),),  # the ticker's best bid and ask
     "halts": (("orders.tasks.raise_halt_alerts", 1.0),),  # of symbols by themselves
 }

@@ -6,17 +6,27 @@ from django.db.models import Q
 from exchange_platform.fields import Amount
 from institutions.models import Account, Institution
 from risk.alert_models import Alert, AlertAccount, AlertEvidence, AlertHistory, AlertNote
+from risk.watch_models import AccountLink, PortfolioSnapshot, Signal, WatchedMark, Watermark
 
 __all__ = [
+    "AccountLink",
     "AccountState",
     "Alert",
     "AlertAccount",
     "AlertEvidence",
     "AlertHistory",
     "AlertNote",
+    "DayResult",
+    "Exposure",
     "Limit",
     "LimitKind",
+    "PortfolioSnapshot",
     "Position",
+    "Signal",
+    "SymbolRule",
+    "SymbolRuleKind",
+    "WatchedMark",
+    "Watermark",
 ]
 
 

@@ -35,5 +35,5 @@ DROP FUNCTION risk_refuse_limit();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("risk", "0006_alerts"), ("institutions", "0005_change_requests")]
+    dependencies = [("risk", "0007_surveillance"), ("institutions", "0005_change_requests")]
     operations = [migrations.RunSQL(SQL, REVERSE)]

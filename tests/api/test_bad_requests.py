@@ -39,6 +39,12 @@ def test_an_unknown_path_is_404(run_api: Any, method: str, path: str) -> None:
         ("POST", "/symbols", "GET"),
         ("PUT", "/trades/my", "GET"),
         ("DELETE", "/schema", "GET"),
+        ("PUT", "/withdrawals", "GET, POST"),
+        ("PATCH", "/withdrawals/1", "GET, DELETE"),
+        ("GET", "/withdrawal-addresses/1", "DELETE"),
+        ("POST", "/deposits", "GET"),
+        ("GET", "/transfers", "POST"),
+        ("POST", "/statements", "GET"),
     ],
 )
 def test_a_known_path_tells_what_it_takes(run_api: Any, method: str, path: str, allowed: str) -> None:
@@ -112,7 +118,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-@pytest.mark.parametrize("path", ["/orders", "/orders/batch", "/auth/token", "/auth/token/refresh"])
+@pytest.mark.parametrize("path", ["/orders", "/orders/batch", "/transfers", "/auth/token", "/auth/token/refresh"])
 def test_a_body_that_is_no_object_is_malformed(desk: FakeDesk, run_api: Any, path: str, name: str) -> None:
     assert error(run_api(lambda client: client.call("POST", path, raw=MALFORMED[name]))) == (400, "MALFORMED")
 
@@ -137,6 +143,16 @@ def test_a_batch_of_a_wrong_form_is_refused_whole(desk: FakeDesk, run_api: Any, 
     ("path", "code"),
     [
         ("/orders?limit=many", "INVALID_FIELD"),
+        ("/withdrawals?limit=0", "INVALID_FIELD"),
+        ("/withdrawals?status=LOST", "INVALID_FIELD"),
+        ("/withdrawals?asset=%00", "INVALID_FIELD"),
+        ("/withdrawals?institution=beta", "UNKNOWN_FIELD"),
+        ("/withdrawals/x", "NOT_FOUND"),
+        ("/withdrawal-addresses?cursor=", "INVALID_FIELD"),
+        ("/deposits?asset=USD", "UNKNOWN_FIELD"),
+        ("/deposits?account=beta-1", "NOT_FOUND"),
+        ("/statements?from=yesterday", "INVALID_FIELD"),
+        ("/statements?to=2026-01-01T00:00:00Z", "MISSING_FIELD"),
         ("/orders?limit=0", "INVALID_FIELD"),
         ("/orders?limit=-5", "INVALID_FIELD"),
         ("/orders?limit=501", "INVALID_FIELD"),

@@ -32,7 +32,8 @@ from matching.core.messages import (
     Event,
 )
 from orders import commands
-from orders.settlement import AmendExtras, OrderRecord, SymbolBatch, SymbolProgress, Terms
+from orders.settled_exposure import AmendExtras
+from orders.settlement import OrderRecord, SymbolBatch, SymbolProgress, Terms
 
 ENGINE: Final = "engine"
 EXPIRED: Final = "EXPIRED"

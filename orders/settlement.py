@@ -11,7 +11,7 @@ price and what the fill was better by is released with it.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 from psycopg import Connection, Cursor
@@ -27,6 +27,7 @@ from notifications.wakeups import NOTIFY_SQL, SETTLED
 from orders import commands, news
 from orders.chain import chain_after
 from orders.lifecycle import TERMINAL
+from orders.settled_exposure import EXPOSURES_SQL, POSITIONS_SQL, AmendExtras, ExposureChange, exposure_rows, position_rows
 from risk.positions import Position
 
 LEASE_S: Final = 5
@@ -114,17 +115,6 @@ class OrderRecord:
 
 
 @dataclass(slots=True)
-class ExposureChange:
-    """How an account's exposure on a symbol changes: lots still to buy, and in units of quote what buys by amount may spend, what is open
-    at its own price, and what was traded."""
-
-    lots: int = 0
-    spending: int = 0
-    value: int = 0
-    traded: int = 0
-
-
-@dataclass(slots=True)
 class SymbolProgress:
     """How far a symbol has come; the checkpoint row in memory."""
 
@@ -158,16 +148,6 @@ def trade_id(stamp_ms: int, symbol_id: int, number: int) -> str:
 def moment(ms: int) -> str:
     """Milliseconds since 1970 for a timestamptz array."""
     return '"' + moment_of(ms).isoformat(timespec="milliseconds") + '"'
-
-
-class AmendExtras(NamedTuple):
-    """What a pending amend reserves beside its order: units of an asset held, and lots to buy and ticks × lots counted."""
-
-    amend_id: str
-    asset_id: int
-    extra: int
-    lots: int
-    steps: int
 
 
 @dataclass(slots=True)
@@ -408,24 +388,6 @@ INSERT_STATUSES_SQL: Final = """
 
 SET_STATUS_SQL: Final = "UPDATE markets_symbol SET status = %s WHERE id = %s AND status NOT IN (%s, 'DELISTED')"
 
-# The first trade of a day leaves behind what the position was before it.
-POSITIONS_SQL: Final = """
-    INSERT INTO risk_position AS p (account_id, symbol_id, quantity, cost, realised, day)
-    SELECT * FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::date[])
-    ON CONFLICT (account_id, symbol_id) DO UPDATE SET quantity = excluded.quantity, cost = excluded.cost, realised = excluded.realised,
-        day = excluded.day,
-        opening_quantity = CASE WHEN p.day = excluded.day THEN p.opening_quantity ELSE p.quantity END,
-        opening_cost = CASE WHEN p.day = excluded.day THEN p.opening_cost ELSE p.cost END,
-        opening_realised = CASE WHEN p.day = excluded.day THEN p.opening_realised ELSE p.realised END"""
-
-EXPOSURES_SQL: Final = """
-    UPDATE risk_exposure e SET buying = e.buying + u.buying, spending = e.spending + u.spending, open_value = e.open_value + u.open_value,
-        traded = CASE WHEN u.traded = 0 OR e.day = u.day THEN e.traded ELSE 0 END + u.traded,
-        day = CASE WHEN u.traded = 0 THEN e.day ELSE u.day END
-    FROM unnest(%s::bigint[], %s::int[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::date[])
-        AS u(account_id, symbol_id, buying, spending, open_value, traded, day)
-    WHERE e.account_id = u.account_id AND e.symbol_id = u.symbol_id"""
-
 LOCK_ACCOUNTS_SQL: Final = """
     SELECT a.id FROM institutions_account a JOIN risk_accountstate s ON s.account_id = a.id
     WHERE a.id = ANY(%s::bigint[]) ORDER BY a.id FOR NO KEY UPDATE OF a, s"""
@@ -639,7 +601,7 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
         rows += [_order_row(record, batch) for record in batch.touched.values()]
         ended += [(market.id, record.order_id) for record in batch.touched.values() if record.status in TERMINAL]
         amends += batch.amends
-    positions, exposures = _position_rows(batches), _exposure_rows(batches)
+    positions, exposures = position_rows(batches), exposure_rows(batches)
     moved = sorted(key for key in posted.keys() | held.keys() if posted.get(key) or held.get(key))
     told = _account_news(batches)
     accounts = sorted({account_id for account_id, _ in moved} | told.keys())
@@ -669,33 +631,6 @@ def _write_accounts_and_orders(run: Run, batches: list[SymbolBatch]) -> list[Let
     letters = outbox.account_letters(told, known, at_ms=max(batch.stamp_ms for batch in batches))
     outbox.raise_feeds(run, told, known)
     return letters
-
-
-def _position_rows(batches: list[SymbolBatch]) -> list[tuple[Any, ...]]:
-    rows = []
-    for batch in batches:
-        market, day = batch.progress.market, moment_of(batch.stamp_ms).date().isoformat()
-        for account_id in batch.moved:
-            position = batch.progress.positions[account_id]
-            rows.append((
-                account_id, market.id, market.quantity_text(position.lots), market.quote_text(position.cost),
-                market.quote_text(position.realised), day,
-            ))  # fmt: skip
-    rows.sort()
-    return rows
-
-
-def _exposure_rows(batches: list[SymbolBatch]) -> list[tuple[Any, ...]]:
-    rows = []
-    for batch in batches:
-        market, day = batch.progress.market, moment_of(batch.stamp_ms).date().isoformat()
-        for account_id, change in batch.exposed.items():
-            rows.append((
-                account_id, market.id, market.quantity_text(change.lots), market.quote_text(change.spending),
-                market.quote_text(change.value), market.quote_text(change.traded), day,
-            ))  # fmt: skip
-    rows.sort()
-    return rows
 
 
 def _text(units: int, scale: int) -> str:

@@ -1,7 +1,7 @@
 """Pre-trade checks: pure functions over plain values, no database, no clock.
 
-`AccountRisk` is an account's counters as intake read them under the account's lock; a check that passes counts the order in.
-The strictest limit of platform, institution, account and symbol wins.
+`AccountRisk` is an account's counters as intake read them under the account's lock; `AccountRisk.standing` what it has open, owns and has
+won or lost. The strictest limit of platform, institution, account and symbol wins. Decision 0024 tells what each measures.
 """
 
 from collections.abc import Iterable, Mapping

@@ -55,7 +55,9 @@ def put_limit(
 ) -> None:
     """Set a bound for everybody (nobody named), or for the institution, account or symbol named. The strictest wins.
 
-    `value` counts what its kind says: ORDER_VALUE in the quote asset, the others orders. Zero lets nothing through.
+    `value` counts what its kind says (`risk.models.LimitKind`): ORDER_VALUE in the quote asset, MAX_POSITION in BTC, DAILY_NOTIONAL,
+    DAILY_LOSS and MIN_BALANCE in USDT, DRAWDOWN in percent, MAX_SCORE from 0 to 1, the others orders. Of MIN_BALANCE, a lower bound, the
+    highest is the strictest.
     Joins a transaction; two that set the same limit wait for each other. Audited. Raises: InvalidLimit.
     """
     require_transaction()

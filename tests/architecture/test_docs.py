@@ -203,7 +203,7 @@ def test_no_code_is_called_reserved_that_is_sent() -> None:
         (missing_targets, "`make run` and `make haste`, but one may make sense", ["haste"]),
         (missing_targets, "```sh\nmake hay\n```", ["hay"]),
         (missing_commands, "`manage.py stack` `manage.py unstack`", ["unstack"]),
-        (reserved_but_sent, "\n## Reserved\n\n| OFF_TICK | 422 | sent |\n| RISK_SCORE | 422 | not |\n", ["OFF_TICK"]),
+        (reserved_but_sent, "\n## Reserved\n\n| OFF_TICK | 422 | sent |\n| OTP_REQUIRED | 401 | not |\n", ["OFF_TICK"]),
         (stops, "## 1. One\n\ntext\n\n## 3. Three\n\n## Afterwards\n", ["1", "3"]),
     ],
 )

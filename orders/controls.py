@@ -70,8 +70,9 @@ class Scope:
 
 
 def needs_two(before: str, status: str) -> bool:
-    """Whether a symbol goes from one status to the other only when a second person agrees (`orders.resuming`). Pure."""
-    return before == "HALTED" and status in ("TRADING", "AUCTION", "POST_ONLY")
+    """Whether a symbol goes from one status to the other only when a second person agrees (`orders.resuming`): out of a halt, and also to
+    CANCEL_ONLY, from which one person could let it trade. Pure."""
+    return before == "HALTED" and status not in ("HALTED", "DELISTED")
 
 
 def set_symbol_status(*, symbol: str, status: str, actor: str, reason: str, request_id: str = "") -> str:

@@ -17,7 +17,7 @@ LAST_SQL = """
 
 
 class ResumeSymbol(Change):
-    """`payload`: {"symbol": "BTC/USDT", "status": "TRADING" | "AUCTION" | "POST_ONLY"}."""
+    """`payload`: {"symbol": "BTC/USDT", "status": "TRADING" | "AUCTION" | "POST_ONLY" | "CANCEL_ONLY"}."""
 
     kind, title, make = "symbol.resume", "Resume a halted symbol", Right.SYMBOL_STATUS
 
@@ -36,7 +36,8 @@ class ResumeSymbol(Change):
             facts |= {"halted by": actor, "cause": cause or "an operator's command", "halted at": at.isoformat(timespec="seconds")}
         return Effect(
             subject=f"symbol:{symbol}",
-            summary=f"{symbol} leaves its halt for {status}: orders are taken and matched again.",
+            summary=f"{symbol} leaves its halt for {status}"
+            + ("." if status == "CANCEL_ONLY" else ": orders are taken and matched again."),
             before={"status": now},
             after={"status": status},
             facts=facts,

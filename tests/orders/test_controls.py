@@ -12,7 +12,15 @@ from exchange_platform.db import connect_direct
 from institutions.models import AuditEntry
 from institutions.services import create_institution
 from markets.models import Symbol
-from orders.controls import LiveOrders, NoSuchScope, NoSuchSymbol, cancel_all, live_orders
+from orders.controls import (
+    LiveOrders,
+    NoSuchScope,
+    NoSuchSymbol,
+    SecondPersonNeeded,
+    cancel_all,
+    live_orders,
+    set_symbol_status,
+)
 from orders.inbox import COMMANDS_PER_ROW
 from tests.matching_worker.exchange import Exchange, Trader, code_of, open_exchange, order
 from tests.support.approvals import change_status
@@ -231,3 +239,12 @@ def _wait_until_somebody_waits_for_a_lock() -> None:
                 return
             threading.Event().wait(0.02)
     raise AssertionError("nobody waited")
+
+
+@pytest.mark.parametrize("status", ["TRADING", "AUCTION", "POST_ONLY", "CANCEL_ONLY"])
+def test_no_way_out_of_a_halt_is_one_persons(market: Market, status: str) -> None:
+    market.exchange.halt(market.symbol)
+    with pytest.raises(SecondPersonNeeded):
+        set_symbol_status(symbol=market.symbol.name, status=status, actor="olga", reason="a test")
+    market.exchange.settle()
+    assert Symbol.objects.get(pk=market.symbol.pk).status == "HALTED"

@@ -54,7 +54,7 @@ def test_assets_grid_and_fee_account_of_a_symbol_never_change(ground: Connection
 
 
 def test_the_rest_of_a_symbol_changes(ground: Connection) -> None:
-    ground.execute("UPDATE markets_symbol SET status = 'HALTED', taker_fee = 0.003, tick_size = 0.0100 WHERE id = %s", [MARKET])
+    ground.execute("UPDATE markets_symbol SET status = 'HALTED', min_notional = 3, tick_size = 0.0100 WHERE id = %s", [MARKET])
 
 
 @pytest.mark.parametrize("role", [None, ENGINE])

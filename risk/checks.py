@@ -273,7 +273,15 @@ def check_losses(limits: Limits, account: AccountRisk, symbol_id: int) -> Breach
     loss_limit, drawdown_limit = (limits.of(kind, account, symbol_id) for kind in (DAILY_LOSS, DRAWDOWN))
     if loss_limit is None and drawdown_limit is None:
         return None
-    standing = account.standing
+    # What was lost does not change within a batch.
+    verdicts: dict[tuple[Decimal | None, Decimal | None], Breach | None] = account.standing.verdicts
+    key = (loss_limit, drawdown_limit)
+    if key not in verdicts:
+        verdicts[key] = _losses(limits, account.standing, loss_limit, drawdown_limit)
+    return verdicts[key]
+
+
+def _losses(limits: Limits, standing: Standing, loss_limit: Decimal | None, drawdown_limit: Decimal | None) -> Breach | None:
     now, opening = standing.results(limits.marks, limits.today)
     loss = EXACT.subtract(opening, now)
     if loss_limit is not None and loss > loss_limit:

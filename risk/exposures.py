@@ -7,7 +7,7 @@ what it has realised alone (decision 0024).
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from exchange_platform.db import EXACT
 from risk.marks import ONE, ZERO, Marks
@@ -61,6 +61,7 @@ class Standing:
     exposures: dict[int, Exposure] = field(default_factory=dict)
     high: Decimal | None = None
     balances: list[tuple[int, Decimal]] = field(default_factory=list)  # (asset, posted)
+    verdicts: dict[tuple[Decimal | None, Decimal | None], Any] = field(default_factory=dict)  # of `risk.checks.check_losses`, by its limits
     _notional: Decimal | None = None
     _marks: Marks | None = None  # by which `_notional` was reckoned
     _results: Results | None = None

@@ -6,7 +6,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from api.rest.schemas import _ACCOUNT, _PAGING, AMOUNT, _call, _choice, _decimal, _errors, _page, _path, _query, _time
+from api.rest.schemas import _ACCOUNT, _PAGING, AMOUNT, ErrorSerializer, _call, _choice, _decimal, _errors, _page, _path, _query, _time
 from wallet.addresses import ADDRESS_LENGTH
 from wallet.models import WithdrawalState
 
@@ -101,6 +101,18 @@ class StatementSerializer(serializers.Serializer):
         return {**super().get_fields(), "from": _time("With it.")}  # a word of Python's
 
 
+_WHY: Final = {
+    409: "The Idempotency-Key means something else, or the withdrawal is not in a state for it.",
+    422: "Refused by the rules. Nothing was stored, and the key is free.",
+}
+
+
+def _refusals(*statuses: int) -> dict[int, OpenApiResponse]:
+    """What the calls of this room are refused with, in its own words."""
+    own = {status: OpenApiResponse(ErrorSerializer, description=why) for status, why in _WHY.items() if status in statuses}
+    return _errors(*statuses) | own
+
+
 _KEY: Final = OpenApiParameter(
     "Idempotency-Key",
     OpenApiTypes.STR,
@@ -117,7 +129,7 @@ LIST_WITHDRAWALS: Final = _call(
     "Money",
     "Withdrawals, newest first",
     parameters=[_query("status", "Repeatable.", many=True, enum=sorted(WithdrawalState.values)), _ASSET, _ACCOUNT, *_PAGING],
-    responses={200: _page("Withdrawal", WithdrawalSerializer)} | _errors(400, 401, 403, 404, 429, 503),
+    responses={200: _page("Withdrawal", WithdrawalSerializer)} | _refusals(400, 401, 403, 404, 429, 503),
 )
 REQUEST_WITHDRAWAL: Final = _call(
     "request_withdrawal",
@@ -126,7 +138,7 @@ REQUEST_WITHDRAWAL: Final = _call(
     parameters=[_KEY],
     request=WithdrawalRequestSerializer,
     responses={201: WithdrawalSerializer, 200: OpenApiResponse(WithdrawalSerializer, description="A replay: it, as it is now.")}
-    | _errors(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+    | _refusals(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
     examples=[
         OpenApiExample("A withdrawal", value={"asset": "USDT", "amount": "250.00", "address": "TQn9Y2khEsLJW1ChVW"}, request_only=True)
     ],
@@ -136,21 +148,21 @@ GET_WITHDRAWAL: Final = _call(
     "Money",
     "One withdrawal",
     parameters=[_WITHDRAWAL_ID],
-    responses={200: WithdrawalSerializer} | _errors(400, 401, 403, 404, 429, 503),
+    responses={200: WithdrawalSerializer} | _refusals(400, 401, 403, 404, 429, 503),
 )
 CANCEL_WITHDRAWAL: Final = _call(
     "cancel_withdrawal",
     "Money",
     "Cancel a withdrawal that is not approved yet",
     parameters=[_WITHDRAWAL_ID],
-    responses={200: WithdrawalSerializer} | _errors(400, 401, 403, 404, 409, 429, 503),
+    responses={200: WithdrawalSerializer} | _refusals(400, 401, 403, 404, 409, 429, 503),
 )
 LIST_ADDRESSES: Final = _call(
     "list_withdrawal_addresses",
     "Money",
     "Addresses that are listed, newest first",
     parameters=[_ASSET, _ACCOUNT, *_PAGING],
-    responses={200: _page("WithdrawalAddress", AddressSerializer)} | _errors(400, 401, 403, 404, 429, 503),
+    responses={200: _page("WithdrawalAddress", AddressSerializer)} | _refusals(400, 401, 403, 404, 429, 503),
 )
 ADD_ADDRESS: Final = _call(
     "add_withdrawal_address",
@@ -159,21 +171,21 @@ ADD_ADDRESS: Final = _call(
     parameters=[_KEY_IF_WANTED],
     request=AddressRequestSerializer,
     responses={201: AddressSerializer, 200: OpenApiResponse(AddressSerializer, description="It was listed before.")}
-    | _errors(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+    | _refusals(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 REMOVE_ADDRESS: Final = _call(
     "remove_withdrawal_address",
     "Money",
     "Take an address off the list",
     parameters=[_path("address_id", "The address's id.")],
-    responses={200: AddressSerializer} | _errors(400, 401, 403, 404, 429, 503),
+    responses={200: AddressSerializer} | _refusals(400, 401, 403, 404, 429, 503),
 )
 LIST_DEPOSITS: Final = _call(
     "list_deposits",
     "Money",
     "Deposits, newest first",
     parameters=[_ACCOUNT, *_PAGING],
-    responses={200: _page("Deposit", DepositSerializer)} | _errors(400, 401, 403, 404, 429, 503),
+    responses={200: _page("Deposit", DepositSerializer)} | _refusals(400, 401, 403, 404, 429, 503),
 )
 TRANSFER: Final = _call(
     "transfer",
@@ -182,7 +194,7 @@ TRANSFER: Final = _call(
     parameters=[_KEY],
     request=TransferRequestSerializer,
     responses={201: TransferSerializer, 200: OpenApiResponse(TransferSerializer, description="A replay: it had happened before.")}
-    | _errors(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+    | _refusals(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
 )
 GET_STATEMENT: Final = _call(
     "get_statement",
@@ -195,5 +207,5 @@ GET_STATEMENT: Final = _call(
         _ACCOUNT,
     ],
     responses={(200, "application/json"): StatementSerializer, (200, "text/csv"): OpenApiTypes.STR}
-    | _errors(400, 401, 403, 404, 422, 429, 503),
+    | _refusals(400, 401, 403, 404, 429, 503),
 )

@@ -223,6 +223,24 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "overdue_at": NOW,
     },
     "risk_limit": {"kind": "ORDER_VALUE", "value": 1},
+    "risk_watermark": {"name": "orders", "position": order_id(1)},
+    "risk_signal": {"account_id": ALICE, "dedupe_key": "test", "kind": "TEST", "severity": "LOW", "score": "0.5", "at": NOW},
+    "risk_accountlink": {"id": 1, "account_id": ALICE, "other_id": BOB, "reason": "a test", "actor": "test", "created_at": NOW},
+    "risk_watchedmark": {"id": 1, "mark": "test", "reason": "a test", "actor": "test", "created_at": NOW},
+    "risk_portfoliosnapshot": {
+        "account_id": ALICE,
+        "at": NOW,
+        "equity": 1,
+        "inflow": 1,
+        "peak_gain": 1,
+        "var_historical": 1,
+        "var_parametric": 1,
+        "var_periods": 1,
+        "concentration": "0.5",
+        "concentrated_in": "BTC",
+        "drawdown": "0.5",
+        "daily_loss": 1,
+    },
 }
 
 

@@ -17,6 +17,7 @@ MONEY: dict[str, dict[str, Any]] = {
     "markets_symbol": {"id": 999, "name": "ANOTHER/ONE"},
     "risk_limit": {"symbol_id": MARKET},
     "risk_position": {"account_id": ALICE},
+    "risk_portfoliosnapshot": {},
 }
 STOP = {"order_type": "STOP_LIMIT", "stop_price": 90, "trigger_source": "LAST"}
 # Amounts that may be zero, and those that may be below zero (fees: a rebate; rates of fees).
@@ -37,12 +38,23 @@ ZERO_ALLOWED: dict[str, set[str]] = {
     "markets_symbol": {"min_notional", "maker_fee", "taker_fee", "static_band", "dynamic_band", "market_protection", "min_price"},
     "risk_limit": {"value"},
     "risk_position": {"quantity", "cost", "realised"},
+    "risk_portfoliosnapshot": {
+        "equity",
+        "inflow",
+        "peak_gain",
+        "var_historical",
+        "var_parametric",
+        "concentration",
+        "drawdown",
+        "daily_loss",
+    },
 }
 NEGATIVE_ALLOWED = {
     "orders_order": {"fee", "maker_fee_rate", "taker_fee_rate"},
     "orders_trade": {"maker_fee", "taker_fee"},
     "markets_symbol": {"maker_fee", "taker_fee"},
     "risk_position": {"quantity", "realised"},
+    "risk_portfoliosnapshot": {"equity", "inflow", "peak_gain"},
 }
 
 COLUMNS = [
@@ -59,6 +71,7 @@ COLUMNS = [
             market_protection reference_price maker_fee taker_fee""",
         "risk_limit": "value",
         "risk_position": "quantity cost realised",
+        "risk_portfoliosnapshot": "equity inflow peak_gain var_historical var_parametric concentration drawdown daily_loss",
     }.items()
     for name in names.split()
 ]

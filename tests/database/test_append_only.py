@@ -35,6 +35,8 @@ APPEND_ONLY = (
     "orders_carriedposition",
     "orders_carriedtrade",
     "orders_closedmonth",
+    "risk_signal",
+    "risk_portfoliosnapshot",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -58,6 +60,8 @@ SOME_COLUMN = {
     "orders_carriedposition": "cash",
     "orders_carriedtrade": "number",
     "orders_closedmonth": "orders",
+    "risk_signal": "score",
+    "risk_portfoliosnapshot": "equity",
 }
 
 
@@ -73,6 +77,8 @@ def history(ground: Connection) -> Connection:
     insert(ground, "orders_commandlog", chain=bytes(32))
     insert(ground, "orders_symbolstatus")
     insert(ground, "institutions_auditentry")
+    insert(ground, "risk_signal")
+    insert(ground, "risk_portfoliosnapshot")
     month = {"month": "2020-01-01"}
     insert(
         ground,

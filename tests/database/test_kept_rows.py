@@ -28,7 +28,10 @@ KEPT = {
     "notifications_deadletter": ("id", "outbox_id", "events", "attempts"),
     "notifications_feed": ("account_id",),
     "orders_symbolmove": ("id",),
+    "risk_accountlink": ("id", "account_id", "other_id"),
     "risk_position": ("account_id", "symbol_id"),
+    "risk_watchedmark": ("id",),
+    "risk_watermark": (),
     "wallet_balance": ("account_id", "asset_id"),
 }
 
@@ -37,6 +40,9 @@ KEPT = {
 def kept(ground: Connection) -> Connection:
     insert(ground, "wallet_balance", account_id=ALICE, asset_id=USD, posted=5)
     insert(ground, "risk_position", account_id=ALICE)
+    insert(ground, "risk_watermark")
+    insert(ground, "risk_accountlink")
+    insert(ground, "risk_watchedmark")
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")

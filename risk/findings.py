@@ -42,9 +42,11 @@ def write(findings: Sequence[Finding], *, now_ms: int, symbol_id: int | None = N
     `now_ms`: to which scores are reckoned. Joins the caller's transaction. Locks: accounts and their risk state, by account
     (`set_score`).
     """
+    require_transaction()
+    if not findings:
+        return 0
     from risk.alerts import raise_alert
 
-    require_transaction()
     raised = 0
     concerned: set[int] = set()
     for finding in sorted(findings, key=lambda finding: finding.key):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from risk.surveillance.scene import NOTHING, ONE, Finding, Scene, Trade, once_per_key, rounded, severity_of
+from risk.surveillance.scene import BUY, NOTHING, ONE, SELL, Finding, Scene, Trade, once_per_key, rounded, severity_of
 
 KIND: Final = "CIRCULAR_TRADING"
 
@@ -14,14 +14,16 @@ KIND: Final = "CIRCULAR_TRADING"
 @dataclass(frozen=True, slots=True)
 class CircularTrading:
     """`window_ms`: from the first leg to the last. `merge_ms`: trades of the same seller and buyer that follow each other so soon are one
-    leg. `tolerance`: how much smaller than the largest a leg may be. `legs_at_least`, `legs_at_most`: of a circle. `steps_at_most`: how
-    long one trade is searched for, in legs looked at. `alert_at`: the least score."""
+    leg. `tolerance`: how much smaller than the largest a leg may be. `legs_at_least`, `legs_at_most`: of a circle. `share_each`: of what
+    a member traded meanwhile, its part of the circle is at least so much. `steps_at_most`: how long one trade is searched for, in legs
+    looked at. `alert_at`: the least score."""
 
     window_ms: int = 900_000
     merge_ms: int = 30_000
     tolerance: Decimal = Decimal("0.2")
     legs_at_least: int = 3
     legs_at_most: int = 6
+    share_each: Decimal = Decimal("0.15")
     steps_at_most: int = 2_000
     alert_at: Decimal = Decimal("0.45")
 
@@ -49,8 +51,8 @@ def find(scene: Scene, parameters: CircularTrading = CircularTrading()) -> list[
         leg = _extend(into[buyer], seller, buyer, trade, parameters)
         if number < scene.first:
             continue
-        for circle in _circles(into, leg, trade.at_ms - parameters.window_ms, parameters):
-            finding = _judge(scene, number, circle, parameters)
+        for circle in _circles(scene, into, leg, trade.at_ms, parameters):
+            finding = _judge(scene, into, trade.at_ms, circle, parameters)
             if finding is not None:
                 found.append(finding)
     return once_per_key(found)
@@ -71,15 +73,18 @@ def _extend(legs: list[_Leg], seller: int, buyer: int, trade: Trade, parameters:
     return leg
 
 
-def _circles(into: dict[int, list[_Leg]], last: _Leg, since_ms: int, parameters: CircularTrading) -> Iterator[list[_Leg]]:
-    """Chains of legs, one after the other, that end with `last` where they began; each as its legs from first to last."""
-    steps = parameters.steps_at_most
+def _circles(scene: Scene, into: dict[int, list[_Leg]], last: _Leg, at_ms: int, parameters: CircularTrading) -> Iterator[list[_Leg]]:
+    """Chains of legs, one after the other, that end with `last` where they began; each as its legs from first to last. Nobody is in it
+    who trades so much otherwise that the circle would be next to nothing of it."""
+    steps, since_ms = parameters.steps_at_most, at_ms - parameters.window_ms
+    if not all(_matters(scene, owner, last, at_ms, parameters) for owner in (last.seller, last.buyer)):
+        return
     chains: list[tuple[_Leg, ...]] = [(last,)]
     while chains:
         chain = chains.pop()
         head = chain[0]
         seen = {leg.seller for leg in chain}
-        for leg in reversed(into[head.seller]):
+        for leg in reversed(into.get(head.seller, ())):
             if leg.last_ms < since_ms:
                 break
             steps -= 1
@@ -91,7 +96,17 @@ def _circles(into: dict[int, list[_Leg]], last: _Leg, since_ms: int, parameters:
                 if len(chain) + 1 >= parameters.legs_at_least:
                     yield [leg, *chain]
             elif leg.seller not in seen and len(chain) + 2 <= parameters.legs_at_most:
-                chains.append((leg, *chain))
+                if _matters(scene, leg.seller, leg, at_ms, parameters):
+                    chains.append((leg, *chain))
+
+
+def _matters(scene: Scene, owner: int, leg: _Leg, at_ms: int, parameters: CircularTrading) -> bool:
+    """Whether going through the owner once is at least `share_each` of what it traded from this leg on."""
+    return 2 * leg.quantity >= _volume(scene, owner, leg.first_ms, at_ms) * parameters.share_each
+
+
+def _volume(scene: Scene, owner: int, since_ms: int, until_ms: int) -> Decimal:
+    return scene.traded[owner, BUY].volume(since_ms, until_ms) + scene.traded[owner, SELL].volume(since_ms, until_ms)
 
 
 def _alike(one: _Leg, other: _Leg, tolerance: Decimal) -> bool:
@@ -99,27 +114,21 @@ def _alike(one: _Leg, other: _Leg, tolerance: Decimal) -> bool:
     return small >= large * (ONE - tolerance)
 
 
-def _judge(scene: Scene, number: int, circle: list[_Leg], parameters: CircularTrading) -> Finding | None:
+def _judge(scene: Scene, into: dict[int, list[_Leg]], at_ms: int, circle: list[_Leg], parameters: CircularTrading) -> Finding | None:
     quantities = [leg.quantity for leg in circle]
     whole = min(quantities) / max(quantities)
     if whole < ONE - parameters.tolerance:
         return None
     members = {leg.seller for leg in circle}
     since_ms = circle[0].first_ms
-    volume = inside = NOTHING
-    for n in scene.before(number, scene.times[number] - since_ms):
-        trade = scene.trades[n]
-        seller, buyer = scene.owner(trade.seller) in members, scene.owner(trade.buyer) in members
-        if seller or buyer:
-            volume += trade.quantity * (seller + buyer)
-            if seller and buyer:
-                inside += trade.quantity * 2
+    volume = sum((_volume(scene, owner, since_ms, at_ms) for owner in members), NOTHING)
+    legs = [leg for owner in members for leg in into[owner] if leg.seller in members and leg.last_ms >= since_ms]
+    inside = 2 * sum((t.quantity for leg in legs for t in leg.trades if t.at_ms >= since_ms), NOTHING)
     share = inside / volume
     score = rounded(share * whole)
     if score < parameters.alert_at:
         return None
     trades = [trade for leg in circle for trade in leg.trades]
-    at_ms = scene.times[number]
     return Finding(
         kind=KIND,
         severity=severity_of(score),

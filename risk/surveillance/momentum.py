@@ -1,6 +1,7 @@
 """Momentum ignition: somebody drives the price with a burst of aggressive orders, others follow, and he trades the other way against
 them."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -42,31 +43,28 @@ def find(scene: Scene, parameters: MomentumIgnition = MomentumIgnition()) -> lis
 def _judge(scene: Scene, number: int, owner: int, driven: str, parameters: MomentumIgnition) -> Finding | None:
     """`driven`: the direction in which the owner is asked to have driven the price, before it traded the other way."""
     last = scene.trades[number]
-    since = last.at_ms - parameters.burst_ms - parameters.reverse_ms
-    own = scene.own_trades(owner, number, since)
-    taken = [t for t in own if t.taker_side == driven and scene.owner(t.taker_account) == owner and scene.owner(t.maker_account) != owner]
-    if len({t.taker_order for t in taken}) < parameters.takers:
+    tally = scene.taken.get((owner, driven))
+    if tally is None or (reached := tally.until(number)) < parameters.takers:
         return None
-    end = taken[-1].at_ms
-    burst = [t for t in taken if t.at_ms >= end - parameters.burst_ms]
-    if len({t.taker_order for t in burst}) < parameters.takers or last.at_ms - end > parameters.reverse_ms:
+    end = tally.times[reached - 1]
+    if last.at_ms - end > parameters.reverse_ms:
         return None
-    begin = burst[0].at_ms
+    start = bisect_left(tally.times, end - parameters.burst_ms)
+    begin = tally.times[start]
+    bought = tally.volume(begin, end)
+    share = bought / scene.taken[None, driven].volume(begin, end)
+    if share < parameters.share:
+        return None
+    burst = [scene.trades[n] for n in tally.numbers[start:reached]]
+    if len({t.taker_order for t in burst}) < parameters.takers:
+        return None
     sign = 1 if driven == BUY else -1
     farthest = max(burst, key=lambda t: t.price * sign).price
     if (farthest - burst[0].price) * sign < burst[0].price * parameters.move:
         return None
-    back = [t for t in own if t.at_ms >= end and scene.owner(t.seller if driven == BUY else t.buyer) == owner and t not in burst]
-    bought, sold = _volume(burst), _volume(back)
-    if sold < bought * parameters.reversed or sold == 0:
-        return None
-    if (_average(back) - _average(burst)) * sign <= 0:
-        return None
-    everybody = [
-        scene.trades[n] for n in scene.before(number, last.at_ms - begin) if scene.times[n] <= end and scene.trades[n].taker_side == driven
-    ]
-    share = bought / _volume(everybody)
-    if share < parameters.share:
+    back = [t for t in scene.own_trades(owner, number, end) if scene.owner(t.seller if driven == BUY else t.buyer) == owner]
+    sold = _volume(back)
+    if sold == 0 or sold < bought * parameters.reversed or (_average(back) - _average(burst)) * sign <= 0:
         return None
     score = rounded(share * min(Decimal(1), sold / bought))
     if score < parameters.alert_at:

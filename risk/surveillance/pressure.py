@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Final
 
 from risk.surveillance.scene import (
-    BUY,
     HALF,
     NOTHING,
     ONE,
@@ -104,7 +103,7 @@ def _usual(scene: Scene) -> Decimal:
 def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, usual: Decimal, parameters: Pressure) -> _Episode | None:
     shown = OPPOSITE[side]
     times, orders = scene.shown_by_owner.get((owner, shown), ((), ()))
-    low, high = bisect_left(times, trade.at_ms - parameters.life_ms), bisect_right(times, trade.at_ms)
+    low, high = bisect_left(times, trade.at_ms), bisect_right(times, trade.at_ms + parameters.cancel_ms)
     cancelled = tuple(order for order in orders[low:high] if _vanished(order, trade, parameters))
     if not cancelled:
         return None
@@ -112,7 +111,7 @@ def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, u
     if volume < parameters.large * usual:
         return None
     since, until = min(order.placed_ms for order in cancelled), max(order.ended_ms or 0 for order in cancelled)
-    traded = _traded(scene, owner, side, since, until)
+    traded = scene.traded[owner, side].volume(since, until)
     ratio = volume / traded
     if ratio < parameters.ratio:
         return None
@@ -130,19 +129,11 @@ def _episode(scene: Scene, trade: Trade, owner: int, order_id: str, side: str, u
 
 def _vanished(order: Order, trade: Trade, parameters: Pressure) -> bool:
     return (
-        order.price is not None
-        and order.ended_ms is not None
-        and trade.at_ms <= order.ended_ms <= trade.at_ms + parameters.cancel_ms
+        trade.at_ms - parameters.life_ms <= order.placed_ms <= trade.at_ms
+        and order.price is not None
         and order.filled <= order.quantity * parameters.filled_at_most
         and abs(order.price - trade.price) <= trade.price * parameters.distance
     )
-
-
-def _traded(scene: Scene, owner: int, side: str, since_ms: int, until_ms: int) -> Decimal:
-    """What the owner bought (sold) in this time."""
-    last = bisect_right(scene.times, until_ms) - 1
-    own = scene.own_trades(owner, last, since_ms)
-    return sum((t.quantity for t in own if scene.owner(t.buyer if side == BUY else t.seller) == owner), NOTHING)
 
 
 def _told(scene: Scene, episodes: Sequence[_Episode], order_id: str, parameters: Pressure) -> Finding | None:

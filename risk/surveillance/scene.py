@@ -65,6 +65,30 @@ class Order:
         return self.placed_ms <= at_ms and (self.ended_ms is None or self.ended_ms > at_ms)
 
 
+class Tally:
+    """Some of a scene's trades in order, and how much they come to between two times: reckoned by differences, not by adding up again."""
+
+    __slots__ = ("_sums", "numbers", "times")
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.times: list[int] = []
+        self._sums: list[Decimal] = [NOTHING]
+
+    def add(self, number: int, trade: Trade) -> None:
+        self.numbers.append(number)
+        self.times.append(trade.at_ms)
+        self._sums.append(self._sums[-1] + trade.quantity)
+
+    def until(self, number: int) -> int:
+        """How many of them there are up to and with this number."""
+        return bisect_right(self.numbers, number)
+
+    def volume(self, since_ms: int, until_ms: int) -> Decimal:
+        """Both times included."""
+        return self._sums[bisect_right(self.times, until_ms)] - self._sums[bisect_left(self.times, since_ms)]
+
+
 @dataclass(frozen=True)
 class Scene:
     """One symbol over a stretch of time.
@@ -101,14 +125,33 @@ class Scene:
 
     @cached_property
     def shown_by_owner(self) -> dict[tuple[int, str], tuple[list[int], list[Order]]]:
-        """By owner and side: its cancelled orders with a price, in order of placing, and beside them when each was placed."""
+        """By owner and side: its cancelled orders with a price, in order of their ends, and beside them when each ended."""
         found: dict[tuple[int, str], tuple[list[int], list[Order]]] = {}
-        for owner, orders in self.orders_of_owner.items():
-            for order in orders:
-                if order.cancelled and order.price is not None:
-                    times, kept = found.setdefault((owner, order.side), ([], []))
-                    times.append(order.placed_ms)
-                    kept.append(order)
+        cancelled = [(o.ended_ms, o.id, o) for o in self.orders if o.cancelled and o.ended_ms is not None and o.price is not None]
+        for ended_ms, _, order in sorted(cancelled, key=lambda entry: entry[:2]):
+            times, kept = found.setdefault((self.owner(order.account), order.side), ([], []))
+            times.append(ended_ms)
+            kept.append(order)
+        return found
+
+    @cached_property
+    def traded(self) -> dict[tuple[int, str], "Tally"]:
+        """By owner and side, what it bought (sold)."""
+        found: dict[tuple[int, str], Tally] = defaultdict(Tally)
+        for number, trade in enumerate(self.trades):
+            found[self.owner(trade.buyer), BUY].add(number, trade)
+            found[self.owner(trade.seller), SELL].add(number, trade)
+        return found
+
+    @cached_property
+    def taken(self) -> dict[tuple[int | None, str], "Tally"]:
+        """By owner and side, what it took from others' orders; under null what anybody took."""
+        found: dict[tuple[int | None, str], Tally] = defaultdict(Tally)
+        for number, trade in enumerate(self.trades):
+            owner = self.owner(trade.taker_account)
+            if owner != self.owner(trade.maker_account):
+                found[owner, trade.taker_side].add(number, trade)
+            found[None, trade.taker_side].add(number, trade)
         return found
 
     @cached_property

@@ -283,6 +283,24 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "risk_exposure": {"symbol_id": MARKET, "buying": 1, "spending": 1, "open_value": 1, "traded": 1},
     "risk_dayresult": {"day": NOW.date(), "opening": 0, "latest": 0, "peak": 0, "high": 0, "equity": 1, "seen_at": NOW},
     "risk_symbolrule": {"rule": "BLOCKED", "symbol_id": MARKET},
+    "risk_watermark": {"name": "orders", "position": order_id(1)},
+    "risk_signal": {"account_id": ALICE, "dedupe_key": "test", "kind": "TEST", "severity": "LOW", "score": "0.5", "at": NOW},
+    "risk_accountlink": {"id": 1, "account_id": ALICE, "other_id": BOB, "reason": "a test", "actor": "test", "created_at": NOW},
+    "risk_watchedmark": {"id": 1, "mark": "test", "reason": "a test", "actor": "test", "created_at": NOW},
+    "risk_portfoliosnapshot": {
+        "account_id": ALICE,
+        "at": NOW,
+        "equity": 1,
+        "inflow": 1,
+        "peak_gain": 1,
+        "var_historical": 1,
+        "var_parametric": 1,
+        "var_periods": 1,
+        "concentration": "0.5",
+        "concentrated_in": "BTC",
+        "drawdown": "0.5",
+        "daily_loss": 1,
+    },
 }
 
 

@@ -22,6 +22,7 @@ MONEY: dict[str, dict[str, Any]] = {
     "wallet_supply": {"asset_id": BTC},
     "wallet_withdrawal": {"id": order_id(1)},
     "wallet_withdrawallimit": {},
+    "risk_portfoliosnapshot": {},
 }
 STOP = {"order_type": "STOP_LIMIT", "stop_price": 90, "trigger_source": "LAST"}
 # Amounts that may be zero, and those that may be below zero (fees: a rebate; rates of fees).
@@ -46,6 +47,16 @@ ZERO_ALLOWED: dict[str, set[str]] = {
     "risk_dayresult": {"opening", "latest", "peak", "high", "equity"},
     "wallet_supply": {"amount"},
     "wallet_withdrawallimit": {"automatic"},
+    "risk_portfoliosnapshot": {
+        "equity",
+        "inflow",
+        "peak_gain",
+        "var_historical",
+        "var_parametric",
+        "concentration",
+        "drawdown",
+        "daily_loss",
+    },
 }
 NEGATIVE_ALLOWED = {
     "orders_order": {"fee", "maker_fee_rate", "taker_fee_rate"},
@@ -54,6 +65,7 @@ NEGATIVE_ALLOWED = {
     "risk_position": {"quantity", "realised", "opening_quantity", "opening_realised"},
     "risk_dayresult": {"opening", "latest", "peak", "high"},
     "wallet_supply": {"amount"},
+    "risk_portfoliosnapshot": {"equity", "inflow", "peak_gain"},
 }
 
 COLUMNS = [
@@ -75,6 +87,7 @@ COLUMNS = [
         "wallet_supply": "amount",
         "wallet_withdrawal": "amount",
         "wallet_withdrawallimit": "automatic",
+        "risk_portfoliosnapshot": "equity inflow peak_gain var_historical var_parametric concentration drawdown daily_loss",
     }.items()
     for name in names.split()
 ]

@@ -40,6 +40,8 @@ APPEND_ONLY = (
     "risk_alerthistory",
     "risk_alertnote",
     "wallet_withdrawalstep",
+    "risk_signal",
+    "risk_portfoliosnapshot",
 )
 PARTITIONED = ("wallet_transfer", "orders_trade", "orders_transition", "orders_commandlog", "orders_order")
 CHANGES = {
@@ -68,6 +70,8 @@ SOME_COLUMN = {
     "risk_alerthistory": "state",
     "risk_alertnote": "text",
     "wallet_withdrawalstep": "actor",
+    "risk_signal": "score",
+    "risk_portfoliosnapshot": "equity",
 }
 
 
@@ -83,6 +87,8 @@ def history(ground: Connection) -> Connection:
     insert(ground, "orders_commandlog", chain=bytes(32))
     insert(ground, "orders_symbolstatus")
     insert(ground, "institutions_auditentry")
+    insert(ground, "risk_signal")
+    insert(ground, "risk_portfoliosnapshot")
     month = {"month": "2020-01-01"}
     insert(
         ground,

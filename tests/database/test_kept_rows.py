@@ -35,6 +35,10 @@ KEPT = {
     "risk_alert": ("id",),
     "risk_position": ("account_id", "symbol_id"),
     "wallet_address": ("id",),
+    "risk_accountlink": ("id", "account_id", "other_id"),
+    "risk_position": ("account_id", "symbol_id"),
+    "risk_watchedmark": ("id",),
+    "risk_watermark": (),
     "wallet_balance": ("account_id", "asset_id"),
     "wallet_supply": ("asset_id",),
     "wallet_withdrawal": ("id",),
@@ -49,6 +53,10 @@ def kept(ground: Connection) -> Connection:
     insert(ground, "institutions_changerequest")
     for table in ("risk_position", "risk_exposure", "risk_dayresult"):
         insert(ground, table, account_id=ALICE)
+    insert(ground, "risk_position", account_id=ALICE)
+    insert(ground, "risk_watermark")
+    insert(ground, "risk_accountlink")
+    insert(ground, "risk_watchedmark")
     ground.execute("INSERT INTO notifications_feed VALUES (%s, 1, 1, 1)", [ALICE])
     ground.execute("INSERT INTO markets_marketfeed VALUES (%s, NULL, 0, '{}')", [MARKET])
     insert(ground, "notifications_deadletter")

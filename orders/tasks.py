@@ -1,6 +1,7 @@
 """Background work of the orders: reconciliation every few minutes, opening auctions, the end of spent nonces and of old history."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 
 import structlog
@@ -8,10 +9,11 @@ from celery import shared_task
 from django.db import connection
 
 from exchange_platform import metrics
-from exchange_platform.db import connect_direct
+from exchange_platform.db import connect_direct, own
 from markets.units import market_by_id
 from orders import book_snapshots, breaks, candles, command_log, halts, results, retention, schedule
 from orders.command_log import Verified
+from risk.alerts import raise_alert
 
 logger = structlog.get_logger(__name__)
 
@@ -129,7 +131,7 @@ def anchor_command_logs() -> int:
 
 @shared_task(name="orders.tasks.verify_command_logs")
 def verify_command_logs() -> int:
-    """Verify every command log from its beginning and log each break at error level. Returns how many there are.
+    """Verify every command log from its beginning, log each break at error level and raise one CRITICAL alert for it. Returns how many.
 
     Harmless to repeat. Raises: psycopg.Error.
     """
@@ -145,6 +147,15 @@ def _log_breaks(logs: list[Verified]) -> int:
     breaks = [found for verified in logs for found in verified.breaks]
     for found in breaks[:LOGGED_AT_MOST]:
         logger.error("command_log_broken", sentence=found.sentence)
+        with own():
+            raise_alert(
+                kind="COMMAND_LOG_BREAK",
+                severity="CRITICAL",
+                title=found.sentence,
+                dedupe_key=f"command-log:{sha256(found.sentence.encode()).hexdigest()}",  # found anew by every run
+                symbol_id=found.symbol_id,
+                evidence=[("symbol", str(found.symbol_id))],
+            )
     logger.info("command_logs_verified", logs=len(logs), entries=sum(verified.entries for verified in logs), breaks=len(breaks))
     return len(breaks)
 

@@ -1,11 +1,13 @@
 """A break is a row that stays: with an alert, an owner and an end; where funds do not agree trading stops, once."""
 
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from django.db import connections
 from django.test import override_settings
 
 from institutions.models import AuditEntry, User
@@ -134,6 +136,29 @@ def test_a_run_that_is_killed_before_its_commit_has_done_nothing_and_the_next_on
     run_reconciliation()
     assert Alert.objects.count() == 2
     assert broken.status(broken.symbol) == "HALTED"
+    mend(broken, "-5")
+
+
+def test_of_several_runs_at_once_one_raises_the_alerts_and_halts(broken: Broken) -> None:
+    broken.change_balance("5")
+    report, together = reconcile(), threading.Barrier(3)
+    kept: list[breaks.Kept] = []
+
+    def keep() -> None:
+        try:
+            together.wait(10)
+            kept.append(breaks.keep(report))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=keep) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(len(run.new) for run in kept) == sorted(len(run.halted) for run in kept) == [0, 0, 2]
+    assert (Break.objects.count(), Alert.objects.count()) == (2, 2)
+    assert AuditEntry.objects.filter(action="symbol.status", subject=f"symbol:{broken.symbol.name}").count() == 1
     mend(broken, "-5")
 
 

@@ -240,6 +240,8 @@ def test_a_broken_log_is_not_anchored_but_logged(logged: tuple[Exchange, Superus
         assert f"symbol_id={symbol_id} first_sequence=5" in error["sentence"]
     assert superuser.execute("SELECT count(*) FROM orders_anchor").fetchone() == (0,)
     assert figure("command_log_breaks_open") == 1
+    alerts = superuser.execute("SELECT kind, severity, symbol_id, title FROM risk_alert").fetchall()
+    assert alerts == [("COMMAND_LOG_BREAK", "CRITICAL", symbol_id, error["sentence"])]  # one, whoever found it
 
 
 def test_the_lease_is_renewed_while_a_long_log_is_verified(

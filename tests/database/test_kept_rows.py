@@ -36,7 +36,6 @@ KEPT = {
     "risk_position": ("account_id", "symbol_id"),
     "wallet_address": ("id",),
     "risk_accountlink": ("id", "account_id", "other_id"),
-    "risk_position": ("account_id", "symbol_id"),
     "risk_watchedmark": ("id",),
     "risk_watermark": (),
     "wallet_balance": ("account_id", "asset_id"),
@@ -53,7 +52,6 @@ def kept(ground: Connection) -> Connection:
     insert(ground, "institutions_changerequest")
     for table in ("risk_position", "risk_exposure", "risk_dayresult"):
         insert(ground, table, account_id=ALICE)
-    insert(ground, "risk_position", account_id=ALICE)
     insert(ground, "risk_watermark")
     insert(ground, "risk_accountlink")
     insert(ground, "risk_watchedmark")

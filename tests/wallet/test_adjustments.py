@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from institutions.models import AccountKind, AuditEntry, ChangeRequest
-from institutions.requests import submit
+from institutions.requests import NotPending, submit
 from institutions.services import ensure_house_account
 from tests.factories import AccountFactory, SymbolFactory, trade_row
 from tests.support.approvals import staff, two_people
@@ -72,11 +72,11 @@ def test_a_deposit_booked_wrongly_is_reversed_exactly_and_once(bank: Bank) -> No
 
 def test_two_requests_for_one_correction_reverse_it_once(bank: Bank) -> None:
     made = deposit(account_id=bank.mine.pk, asset="USD", amount=Decimal(5), reference="wire", actor="olga").transfer_id
-    first = submit(kind="wallet.correction", payload={"transfer_id": str(made)}, actor="a", maker_id=staff("olga").pk, reason="x")
-    correct_later = ChangeRequest.objects.get(pk=first)
-    with pytest.raises(Exception, match="asked already"):
-        correct(made)
-    decide(correct_later)
+    asked: dict[str, Any] = {"kind": "wallet.correction", "payload": {"transfer_id": str(made)}, "actor": "a", "reason": "x"}
+    first = submit(**asked, maker_id=staff("olga").pk)
+    with pytest.raises(NotPending, match="asked already"):
+        submit(**asked, maker_id=staff("carla", "compliance").pk)
+    decide(ChangeRequest.objects.get(pk=first))
     with pytest.raises(AlreadyCorrected):
         correct(made)
     assert bank.owned() == (1000, 0)

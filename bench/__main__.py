@@ -19,6 +19,7 @@ MODULES = (
     "limits",
     "shards",
     "peers",
+    "surveillance",
 )  # those with `run(emit)`; add yours here
 
 

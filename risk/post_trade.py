@@ -24,8 +24,8 @@ from risk.surveillance.owners import owners
 from risk.surveillance.scene import Order, Scene, Trade
 
 PARAMETERS: Final = Parameters()
-TRADES_AT_ONCE: Final = 20_000
-CONTEXT_AT_MOST: Final = 20_000
+TRADES_AT_ONCE: Final = 5_000
+CONTEXT_AT_MOST: Final = 5_000
 ORDERS_OF_ACCOUNT: Final = 5_000
 ORDERS_STRETCH: Final = timedelta(minutes=10)
 
@@ -72,7 +72,7 @@ class Judged:
 
 
 def judge_trades(*, symbol_id: int, parameters: Parameters = PARAMETERS) -> Judged:
-    """Judge the symbol's next trades whose surroundings are known. At most 20,000; call again while it judges some.
+    """Judge the symbol's next trades whose surroundings are known. At most 5,000; call again while it judges some.
 
     Owns its transaction. Locks: the symbol's watermark, then accounts and their risk state by account. Harmless to repeat.
     """

@@ -24,7 +24,7 @@ class CircularTrading:
     legs_at_least: int = 3
     legs_at_most: int = 6
     share_each: Decimal = Decimal("0.15")
-    steps_at_most: int = 2_000
+    steps_at_most: int = 500
     alert_at: Decimal = Decimal("0.45")
 
 

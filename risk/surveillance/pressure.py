@@ -72,13 +72,16 @@ def find(scene: Scene, parameters: Pressure = Pressure()) -> list[Finding]:
     episodes: dict[int, list[_Episode]] = {}
     found: list[Finding] = []
     done: set[str] = set()
-    for number, trade in enumerate(scene.trades):
-        for account, order_id, side in (
-            (trade.maker_account, trade.maker_order, OPPOSITE[trade.taker_side]),
-            (trade.taker_account, trade.taker_order, trade.taker_side),
-        ):
+    suspects = {
+        scene.owner(account)
+        for trade in scene.trades[scene.first :]
+        for account, order_id, side in _parties(trade)
+        if _episode(scene, trade, scene.owner(account), order_id, side, usual, parameters) is not None
+    }
+    for number, trade in enumerate(scene.trades if suspects else ()):
+        for account, order_id, side in _parties(trade):
             owner = scene.owner(account)
-            if order_id in done:
+            if owner not in suspects or order_id in done:
                 continue
             episode = _episode(scene, trade, owner, order_id, side, usual, parameters)
             if episode is None:
@@ -93,6 +96,14 @@ def find(scene: Scene, parameters: Pressure = Pressure()) -> list[Finding]:
             if finding is not None and number >= scene.first:
                 found.append(finding)
     return once_per_key(found)
+
+
+def _parties(trade: Trade) -> tuple[tuple[int, str, str], tuple[int, str, str]]:
+    """Account, order and side of the maker and of the taker."""
+    return (
+        (trade.maker_account, trade.maker_order, OPPOSITE[trade.taker_side]),
+        (trade.taker_account, trade.taker_order, trade.taker_side),
+    )
 
 
 def _usual(scene: Scene) -> Decimal:

@@ -28,8 +28,8 @@ LAY_SQL = """
     SELECT n, at, exchange_uuid_from(at) AS floor, lpad(to_hex(n), 8, '0') AS tail, (n * 7919) % {accounts} AS maker,
            (n * 7919 + 1 + (n * 104729) % ({accounts} - 1)) % {accounts} AS taker, CASE WHEN n % 2 = 0 THEN 'BUY' ELSE 'SELL' END AS side,
            1 + (n * 31) % 97 AS quantity
-    FROM (SELECT n, date_trunc('second', now()) - interval '60 s' - make_interval(secs => ({trades} - n)::float / {per_s}) AS at
-          FROM generate_series(1, {trades}) n) t;
+    FROM (SELECT n, date_trunc('second', now()) - interval '60 s' - make_interval(secs => ({trades} - n)::numeric / {per_s}) AS at
+          FROM generate_series(1::bigint, {trades}) n) t;
     INSERT INTO orders_order (id, account_id, symbol_id, client_order_id, side, order_type, time_in_force, self_trade_prevention,
         reduce_only, status, quantity, price, filled_quantity, filled_quote, prevented_quantity, fee, held, maker_fee_rate,
             taker_fee_rate, reason,

@@ -11,7 +11,7 @@ from bench import Emit
 from bench.measure import machine
 from bench.stack import Stack, running_stack
 
-TRADES = 60_000
+TRADES = 30_000
 PER_S = 2_000
 ACCOUNTS = 300
 WITHIN_S = 300.0

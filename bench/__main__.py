@@ -17,6 +17,7 @@ MODULES = (
     "recovery",
     "metrics",
     "limits",
+    "wallet",
     "shards",
     "peers",
     "surveillance",

@@ -90,6 +90,32 @@ BALANCES = Check(
     touches_funds=True,
 )
 
+SUPPLY = Check(
+    "supply",
+    "per asset: what has come in from the world outside and by adjustments against the sum that is kept of it",
+    """
+    WITH house AS (
+        SELECT id FROM institutions_account WHERE kind IN ('EXTERNAL', 'ADJUSTMENT')
+    ), came AS (
+        SELECT asset_id, sum(amount) AS amount FROM (
+            SELECT asset_id, amount FROM wallet_transfer t JOIN house ON house.id = debit_account_id
+            WHERE t.id >= %(horizon)s AND t.kind NOT IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE')
+            UNION ALL
+            SELECT asset_id, -amount FROM wallet_transfer t JOIN house ON house.id = credit_account_id
+            WHERE t.id >= %(horizon)s AND t.kind NOT IN ('TRADE', 'MAKER_FEE', 'TAKER_FEE')
+            UNION ALL
+            SELECT asset_id, -amount FROM wallet_carriedsum JOIN house ON house.id = account_id) AS part
+        GROUP BY asset_id
+    )
+    SELECT 'wallet_supply', format('asset_id=%%s', asset_id), trim_scale(coalesce(c.amount, 0))::text,
+           coalesce(trim_scale(w.amount)::text, 'no row'),
+           format('%%s: %%s came in, the sum that is kept says %%s', coalesce(s.code, 'asset ' || asset_id),
+                  trim_scale(coalesce(c.amount, 0)), coalesce(trim_scale(w.amount)::text, 'nothing'))
+    FROM came c FULL JOIN wallet_supply w USING (asset_id) LEFT JOIN markets_asset s ON s.id = asset_id
+    WHERE coalesce(c.amount, 0) <> coalesce(w.amount, 0)
+    ORDER BY asset_id""",
+)
+
 HOLDS = Check(
     "holds",
     "what each balance holds against its open orders, pending amends and pending withdrawals",
@@ -602,6 +628,7 @@ GUARDS = Check(
 CHECKS: Final = (
     SUMS,
     BALANCES,
+    SUPPLY,
     HOLDS,
     ORDER_HOLDS,
     FILLS,

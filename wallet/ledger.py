@@ -146,17 +146,17 @@ def post(
         release = amount if from_hold and account == debit_account_id else Decimal(0)
         told[account] = AccountNews(balances=[_change_balance(account, asset, changes[account], release)])
     transfer_id = transfer_id or uuid7()
-    with connection.cursor() as cursor, _supply_bounded(asset):
+    with connection.cursor() as cursor, supply_bounded(asset.code):
         cursor.execute(
             """INSERT INTO wallet_transfer (id, leg, kind, asset_id, debit_account_id, credit_account_id, amount, reference, created_at)
                VALUES (%s, 0, %s, %s, %s, %s, %s, %s, %s)""",
             [transfer_id, kind.value, asset.id, debit_account_id, credit_account_id, amount, reference, moment_of(uuid_ms(transfer_id))],
         )
-    _tell(told, at_ms=uuid_ms(transfer_id))
+    tell(told, at_ms=uuid_ms(transfer_id))
     return transfer_id
 
 
-def _tell(told: dict[int, AccountNews], *, at_ms: int) -> None:
+def tell(told: dict[int, AccountNews], *, at_ms: int) -> None:
     """News of balances to the accounts, which are locked."""
     with connection.cursor() as cursor:
         cursor.execute(outbox.READ_FEEDS_SQL, [sorted(told)])
@@ -202,18 +202,18 @@ def _move_hold(account_id: int, asset: Asset, change: Decimal) -> None:
     if row is None:
         raise InsufficientFunds(f"Less than {abs(change):f} {asset.code} is {'available' if change > 0 else 'held'}.", field="amount")
     news = AccountNews(balances=[[asset.id, *map(str, row)]])
-    _tell({account_id: news}, at_ms=time.time_ns() // 1_000_000)
+    tell({account_id: news}, at_ms=time.time_ns() // 1_000_000)
 
 
 @contextmanager
-def _supply_bounded(asset: Asset) -> Iterator[None]:
+def supply_bounded(code: str) -> Iterator[None]:
     """The database bounds the supply of an asset; its refusal in the words of this room. Raises: InvalidAmount."""
     try:
         yield
     except IntegrityError as problem:
         if "supply_sane" not in str(problem):
             raise
-        raise InvalidAmount(f"With this there would be more {asset.code} than a balance can hold.", field="amount") from None
+        raise InvalidAmount(f"With this there would be more {code} than a balance can hold.", field="amount") from None
 
 
 def _change_balance(account_id: int, asset: Asset, change: Decimal, release: Decimal) -> list[object]:

@@ -94,7 +94,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     (
         "a deposit came from an account that does not exist",
         f"UPDATE wallet_transfer SET debit_account_id = 999 WHERE id = '{DEPOSIT_OF_BOB}'",
-        {"sums": {asset(BTC)}, "balances": {balance(999, BTC)}},
+        {"sums": {asset(BTC)}, "balances": {balance(999, BTC)}, "supply": {f"wallet_supply asset_id={BTC}"}},
     ),
     (
         "a balance has a satoshi too much",
@@ -119,7 +119,7 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
     (
         "a deposit is gone",
         f"DELETE FROM wallet_transfer WHERE id = '{DEPOSIT_OF_ALICE}'",
-        {"sums": {asset(USD)}, "balances": {balance(ALICE, USD)}},
+        {"sums": {asset(USD)}, "balances": {balance(ALICE, USD)}, "supply": {f"wallet_supply asset_id={USD}"}},
     ),
     (
         "a balance holds more than its orders",
@@ -403,6 +403,11 @@ PLANTS: list[tuple[str, str, dict[str, set[str]]]] = [
         "the state hash of the checkpoint is of another book",
         f"UPDATE orders_checkpoint SET state_hash = 43 WHERE symbol_id = {MARKET}",
         {"command-log": {CHECKPOINT}},
+    ),
+    (
+        "more has come in than was kept count of",
+        f"UPDATE wallet_supply SET amount = amount - 1 WHERE asset_id = {USD}",
+        {"supply": {f"wallet_supply asset_id={USD}"}},
     ),
     ("orders are pending and the inbox is empty", "DELETE FROM orders_inbox", {"waiting": {f"orders_inbox symbol_id={MARKET}"}}),
     (

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support import servers
-from tests.support.fixtures import django_db_setup, fresh_database, module_database, running_stack
+from tests.support.fixtures import _back_from_the_future, django_db_setup, fresh_database, module_database, running_stack
 
-__all__ = ["django_db_setup", "fresh_database", "module_database", "running_stack"]
+__all__ = ["_back_from_the_future", "django_db_setup", "fresh_database", "module_database", "running_stack"]
 
 _servers: list[servers.Servers] = []
 

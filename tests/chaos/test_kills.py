@@ -41,7 +41,7 @@ KILLS: Final = {name: int(count) for name, _, count in (part.partition("=") for 
 PROBED: Final = "ETH/USDT"  # of the same worker, and nobody halts it
 REDIS_AWAY_S: Final = 60.0
 SEED: Final = 20190523
-BACK_WITHIN_S: Final = 30.0
+BACK_WITHIN_S: Final = 60.0
 STEADY_S: Final = 5.5  # the supervisor's back-off grows with quick deaths; after this long it begins anew
 PENDING_AT_MOST_S: Final = 15.0
 

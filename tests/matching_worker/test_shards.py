@@ -15,6 +15,7 @@ from markets.models import Symbol
 from matching import moves, queries, shards
 from matching.worker import Worker
 from orders.refusals import NotTaken
+from orders.requests import CancelAllTaken
 from tests.matching_worker.exchange import Exchange, Trader, accepted, order
 from tests.matching_worker.processes import Shards, give_up_the_shard, status_of
 from tests.support.stacks import wait_until
@@ -65,13 +66,14 @@ def test_intake_takes_nothing_for_a_symbol_that_moves(exchange: Exchange, market
     requests = (
         exchange.place(buyer, symbol, "BUY", "1", "10"),
         exchange.cancel(buyer, resting),
-        exchange.cancel_all(buyer),
         exchange.amend(buyer, resting, quantity="2"),
     )
     for outcome in requests:
         assert isinstance(outcome, NotTaken), outcome
         assert (outcome.code, outcome.retry_after_s) == ("SYMBOL_MOVING", 1)
     assert exchange.rows("SELECT 1 FROM orders_inbox") == []
+    assert isinstance(exchange.cancel_all(buyer), CancelAllTaken), "who wants out of everything is not kept waiting by one symbol"
+    assert exchange.rows("SELECT symbol_id, commands FROM orders_inbox") == [(symbol.pk, 1)], "for whoever owns it then"
     other = exchange.symbol()
     exchange.placed(exchange.trader((other.quote, 10)), other, "BUY", "1", "10")
     with exchange.connection(autocommit=True) as connection:

@@ -1,9 +1,11 @@
 """Fixtures of the whole suite."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from exchange_platform import ids
 from tests.support.databases import clone_template, fresh_clone
 from tests.support.servers import worker_name
 from tests.support.stacks import RunningStack, started_stack
@@ -34,3 +36,11 @@ def running_stack() -> Iterator[RunningStack]:
     """A whole stack for the module: no demo traffic, free ports. At its end nothing of it may be left."""
     with started_stack() as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def _back_from_the_future() -> Iterator[None]:
+    """A test that sets an exchange's clock ahead made ids of that day, and ids never fall back: without this all later ones were of it."""
+    yield
+    if ids._last_ms > time.time_ns() // 1_000_000:
+        ids._last_ms = 0

@@ -133,7 +133,7 @@ def test_an_operator_halts_while_orders_flow_and_resumes(stack: RunningStack, ta
     tab.until("/stays halted until another person agrees/.test(document.querySelector('#control .result').textContent)")
     approve_latest(tabs(), stack)
     watcher.until(f"document.querySelector('#banner').hidden && {NEWEST} !== {newest!r}", within_s=30)
-    assert "the test is over" in tab.text("#used")
+    tab.until("document.querySelector('#used').textContent.includes('the test is over')")
     assert tab.problems == []
 
 

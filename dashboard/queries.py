@@ -5,6 +5,7 @@ from typing import Any, Final
 from django.db import connection
 from django.utils.timezone import now
 
+from exchange_platform.db import plain_text
 from institutions.models import AuditEntry
 from markets.units import market_by_id
 from matching.core.messages import COMMAND
@@ -47,8 +48,8 @@ def market_state(*, symbol: str) -> dict[str, Any]:
         "buys": live.buys if live else 0,
         "sells": live.sells if live else 0,
         "held": [
-            {"asset": base, "amount": f"{live.held_base.normalize():f}" if live else "0"},
-            {"asset": quote, "amount": f"{live.held_quote.normalize():f}" if live else "0"},
+            {"asset": base, "amount": plain_text(live.held_base) if live else "0"},
+            {"asset": quote, "amount": plain_text(live.held_quote) if live else "0"},
         ],
     }
 

@@ -8,7 +8,7 @@ settles orders for all tenants; `exchange_tenant` (alias `tenant`) reads under r
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from decimal import Context
+from decimal import Context, Decimal
 from typing import Any, Final
 
 import psycopg
@@ -38,6 +38,15 @@ ENGINE_OPTIONS = " ".join(
         "timezone=UTC",
     )
 )
+
+
+def plain_text(value: Decimal) -> str:
+    """Decimal notation without an exponent and without trailing zeros: "0.001", "0", "-0.0002".
+
+    Never rounds; `Decimal.normalize` would, to the 28 digits of Python's own context.
+    """
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def own(using: str = "default") -> transaction.Atomic:

@@ -13,10 +13,11 @@ from exchange_platform.back_office import show
 from exchange_platform.back_office.base import Reader
 from exchange_platform.back_office.finding import Found, add_finder
 from exchange_platform.back_office.listing import Column, Facts, Filters, Listed, Table, choices, newest, whole_number
+from exchange_platform.db import plain_text
 from institutions.back_office import audit_table
 from markets import operations
 from markets.models import Asset, Route, Symbol, SymbolStatus
-from markets.queries import fixed_text, plain_text
+from markets.queries import fixed_text
 from markets.units import decimals_of
 
 

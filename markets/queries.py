@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+from exchange_platform.db import plain_text
 from markets.models import Symbol
 from markets.units import decimals_of
 
@@ -42,12 +43,6 @@ def _row(symbol: Symbol) -> dict[str, Any]:
         "resumes_by_auction": symbol.resumes_by_auction,
         "opens_at": None if symbol.opens_at is None else symbol.opens_at.isoformat(timespec="seconds"),
     }
-
-
-def plain_text(value: Decimal) -> str:
-    """Decimal notation without an exponent and without trailing zeros: "0.001", "0", "-0.0002"."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def fixed_text(value: Decimal | None, decimals: int) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 
-from exchange_platform.db import EXACT, own, require_transaction
+from exchange_platform.db import EXACT, own, plain_text, require_transaction
 from exchange_platform.errors import ExchangeError
 from institutions import audit
 from institutions.models import AccountKind
@@ -170,7 +170,7 @@ def plain_value(value: Any) -> Any:
     """A decimal as plain text without trailing zeros, a time of day as HH:MM:SS, anything else as it is."""
     if isinstance(value, time):
         return value.isoformat(timespec="seconds")
-    return f"{value.normalize(EXACT):f}" if isinstance(value, Decimal) else value
+    return plain_text(value) if isinstance(value, Decimal) else value
 
 
 def _check(symbol: Symbol) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from exchange_platform.db import plain_text
 from exchange_platform.errors import ExchangeError
 
 
@@ -73,10 +74,7 @@ class PlaceOrder:
 
 
 def _plain(value: Decimal | None) -> str:
-    if value is None:
-        return ""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return "" if value is None else plain_text(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Pages of limits. An institution sees those that are its own and those for everybody."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -14,6 +13,7 @@ from exchange_platform.back_office.base import Reader
 from exchange_platform.back_office.listing import Column, Facts, Filters, Listed, Table, choices, newest, whole_number
 from exchange_platform.back_office.operations import Operation, ReasonForm
 from exchange_platform.back_office.panels import add_panel
+from exchange_platform.db import plain_text
 from institutions.asking import asked_for
 from institutions.back_office import account_link, audit_table, institution_link, offer_institutions, reach_of
 from institutions.models import Account
@@ -91,13 +91,7 @@ def _scope(row: Limit) -> object:
 
 
 def _value(row: Limit) -> str:
-    return plain(row.value)
-
-
-def plain(value: Decimal) -> str:
-    """All of its decimals that are not zero."""
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return plain_text(row.value)
 
 
 @admin.register(Limit)
@@ -183,7 +177,7 @@ def _owner(limit: Limit) -> str:
 def results_panel(request: HttpRequest, account: Account) -> Table:
     """What the account won or lost by trading on its last days, in USDT, and the peak its drawdown is measured from."""
     rows = [
-        [row.day.isoformat(), plain(row.opening), plain(row.latest), plain(row.peak), plain(row.high), plain(row.equity)]
+        [row.day.isoformat(), *map(plain_text, (row.opening, row.latest, row.peak, row.high, row.equity))]
         for row in DayResult.objects.filter(account_id=account.pk).order_by("-day")[:RESULTS_SHOWN]
     ]
     return Table(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from exchange_platform.db import plain_text
 from institutions.models import Account
 from institutions.requests import Change, Effect
 from institutions.rights import Right
@@ -27,7 +28,7 @@ class ChangeLimit(Change):
             raise InvalidLimit("There is no such limit to lift.", field="kind")
         if row is not None and row.value == value:
             raise InvalidLimit("The limit has just this value.", field="value")
-        before, after = None if row is None else _plain(row.value), None if value is None else _plain(value)
+        before, after = None if row is None else plain_text(row.value), None if value is None else plain_text(value)
         told = "is lifted" if after is None else f"becomes {after}"
         return Effect(
             subject=limit_subject(kind, **scope),
@@ -43,7 +44,7 @@ class ChangeLimit(Change):
             lift_limit(kind=kind, actor=actor, reason=reason, **scope)
         else:
             put_limit(kind=kind, value=value, actor=actor, reason=reason, **scope)
-        return {"limit": None if value is None else _plain(value)}
+        return {"limit": None if value is None else plain_text(value)}
 
 
 def _read(payload: Mapping[str, Any]) -> tuple[str, dict[str, int | None], Decimal | None]:
@@ -52,10 +53,6 @@ def _read(payload: Mapping[str, Any]) -> tuple[str, dict[str, int | None], Decim
     except InvalidOperation:
         raise InvalidLimit(f"{payload['value']} is not a number.", field="value") from None
     return payload["kind"], {name: payload.get(name) for name in SCOPE}, value
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"
 
 
 def _institution(scope: Mapping[str, int | None]) -> int | None:

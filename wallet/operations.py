@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from exchange_platform.back_office.listing import Facts, Table
 from exchange_platform.back_office.operations import Operation, ReasonForm, actor_of
+from exchange_platform.db import plain_text
 from institutions.asking import asked_for
 from institutions.models import Account, AccountKind
 from institutions.rights import Right
@@ -68,7 +69,7 @@ class Adjust(Operation):
         return row.kind == AccountKind.CUSTOMER
 
     def run(self, request: HttpRequest, row: Account, asked: dict[str, Any]) -> str:
-        payload = {"account_id": row.pk, "asset": asked["asset"].upper(), "amount": f"{asked['amount'].normalize():f}"}
+        payload = {"account_id": row.pk, "asset": asked["asset"].upper(), "amount": plain_text(asked["amount"])}
         return asked_for(request, kind="wallet.adjustment", payload=payload, reason=asked["reason"])
 
 
@@ -208,5 +209,5 @@ class ChangeLimit(Operation):
         if automatic < automatic_limit(asset.id):
             lower_limit(asset=code, automatic=automatic, actor=actor_of(request), reason=asked["reason"])
             return f"More than {automatic:f} {code} within 24 hours takes a person now."
-        payload = {"asset": code, "automatic": f"{automatic.normalize():f}"}
+        payload = {"asset": code, "automatic": plain_text(automatic)}
         return asked_for(request, kind="withdrawal.limit", payload=payload, reason=asked["reason"])

@@ -1,5 +1,6 @@
 """What staff do to money in the admin: one call of a service each; what takes two people is only asked for."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from django.urls import reverse
 
 from institutions.models import AuditEntry, ChangeRequest
 from tests.admin.conftest import Office, text_of
-from tests.factories import AccountFactory, fund, withdrawal_row
+from tests.factories import AccountFactory, AssetFactory, fund, withdrawal_row
 from tests.support.approvals import two_people
 from wallet.models import Address, Balance, DeniedAddress, Transfer, Withdrawal, WithdrawalLimit
 from wallet.withdrawal_requests import automatic_limit
@@ -60,6 +61,15 @@ def test_an_adjustment_and_a_correction_wait_for_a_second_person(office: Office)
     ]
     foreign = Transfer.objects.filter(kind="DEPOSIT", credit_account_id=office.theirs.pk).latest("id")
     assert "no such movement" in text_of(do(office, "operator", "institutions_account", account, "correct", transfer_id=str(foreign.id)))
+
+
+def test_an_adjustment_is_asked_for_to_the_last_digit(office: Office) -> None:
+    AssetFactory(code="FINE", scale=18)
+    amount = "12345678901234567890.123456789012345678"  # more digits than Python's own context keeps
+    assert do(office, "operator", "institutions_account", office.mine.pk, "adjust", asset="fine", amount=amount).status_code == 302
+    asked = ChangeRequest.objects.get(kind="wallet.adjustment", payload__contains="FINE")
+    assert json.loads(asked.payload)["amount"] == amount
+    assert asked.effect["after"] == {"adjustment": f"{amount} FINE"}
 
 
 def test_a_withdrawal_is_sent_fails_or_is_cancelled(office: Office) -> None:

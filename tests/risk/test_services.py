@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError, transaction
 
-from institutions.models import AuditEntry
+from institutions.models import AuditEntry, ChangeRequest
 from risk.models import Limit
 from risk.services import InvalidLimit, lift_limit, put_limit, set_limit
 from tests.factories import AccountFactory
@@ -73,3 +73,11 @@ def test_a_limit_joins_its_callers_transaction_and_goes_with_it():
         transaction.set_rollback(True)
     assert not Limit.objects.filter(account=account).exists()
     assert not AuditEntry.objects.filter(action__startswith="limit.").exists()
+
+
+def test_a_limit_is_shown_to_the_second_person_to_the_last_digit():
+    value, account = "123456789012345678.123456789012345678", AccountFactory()
+    payload = {"kind": "ORDER_VALUE", "institution_id": None, "account_id": account.pk, "symbol_id": None, "value": value}
+    assert approvals.two_people("limit.change", payload) == {"limit": value}
+    assert ChangeRequest.objects.latest("pk").effect["after"] == {"limit": value}
+    assert f"{Limit.objects.get(account=account).value:f}" == value
